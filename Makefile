@@ -1,0 +1,46 @@
+# `make run` draws a picture, `make test` runs every test. Both set up what is missing first.
+PROMPT ?= a red apple on a green background
+OUT    ?= out/picture.png
+SEED   ?= 1
+MODEL  ?= checkpoints/mini
+ARGS   ?=
+BUILD  ?= build
+TORCH  := $(if $(GLM_IMAGE_TORCH),-DGLM_IMAGE_TORCH=$(GLM_IMAGE_TORCH),)
+
+.PHONY: all setup run test bench check format lint arrows clean
+all: $(BUILD)/build.ninja
+	@cmake --build $(BUILD) --target glm-image
+
+setup:
+	@scripts/bootstrap
+
+$(BUILD)/build.ninja: CMakeLists.txt | setup
+	@cmake -S . -B $(BUILD) -G Ninja -DCMAKE_BUILD_TYPE=Release $(TORCH)
+
+run: setup $(BUILD)/build.ninja
+	@cmake --build $(BUILD) --target glm-image
+	@mkdir -p $(dir $(OUT))
+	@$(BUILD)/glm-image generate --model $(MODEL) --prompt '$(subst ','\'',$(PROMPT))' --seed $(SEED) --output '$(OUT)' $(ARGS)
+
+test: setup $(BUILD)/build.ninja
+	@cmake --build $(BUILD)
+	@ctest --test-dir $(BUILD) --output-on-failure
+
+bench: setup $(BUILD)/build.ninja
+	@cmake --build $(BUILD) --target bench
+	@$(BUILD)/bench/bench_pipeline
+
+check: lint arrows
+	@scripts/format --check
+
+format:
+	@scripts/format
+
+lint:
+	@scripts/lint
+
+arrows:
+	@ctest --test-dir $(BUILD) -R '^arrows$$' --output-on-failure
+
+clean:
+	@rm -rf $(BUILD)

@@ -1,0 +1,209 @@
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/interrupt.h"
+#include "cli/terminal_progress.h"
+#include "core/device.h"
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/image.h"
+#include "core/memory.h"
+#include "core/rng.h"
+#include "core/version.h"
+#include "pipeline/pipeline.h"
+
+namespace glmimage::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kFooter = R"(Examples:
+  glm-image generate --prompt 'a red apple on a green background' --seed 7 --output apple.png
+  glm-image generate --prompt 'a sign with the text "OPEN"' --model ~/GLM-Image --width 1024 --height 1024
+  glm-image generate --prompt 'make it night' --image street.png --count 4 --output night.png
+  glm-image generate --prompt-file prompts.txt --output out/picture.png --json
+
+Text to be drawn goes in quotation marks inside the prompt. --temperature 0 is greedy.)";
+
+struct GenerateOptions {
+  std::string prompt, prompt_file;
+  std::string model = "checkpoints/mini";
+  std::vector<std::string> images;
+  std::optional<int64_t> width, height;
+  int64_t steps = 50, count = 1;
+  double guidance = 1.5;
+  std::optional<uint64_t> seed;
+  std::optional<double> temperature, top_p;
+  std::string dtype = "auto", device = "cpu", output = "picture.png", trace;
+  int threads = 0;
+  bool json = false, quiet = false;
+};
+
+std::string strip(const std::string& line) {
+  const size_t end = line.find_last_not_of(" \t\r\n");
+  return end == std::string::npos ? "" : line.substr(0, end + 1);
+}
+
+// One prompt a line; empty lines are passed over.
+std::vector<std::string> read_prompts(std::istream& in) {
+  std::vector<std::string> out;
+  for (std::string line; std::getline(in, line);) {
+    if (std::string text = strip(line); !text.empty()) out.push_back(std::move(text));
+  }
+  return out;
+}
+
+std::vector<std::string> collect_prompts(const GenerateOptions& options, bool prompt_given) {
+  if (prompt_given) return {options.prompt};
+  std::vector<std::string> prompts;
+  if (options.prompt_file.empty() || options.prompt_file == "-") {
+    prompts = read_prompts(std::cin);
+  } else {
+    std::ifstream in(options.prompt_file);
+    if (!in) fail(ErrorKind::usage, options.prompt_file, ": the prompt file cannot be opened");
+    prompts = read_prompts(in);
+  }
+  if (prompts.empty()) fail(ErrorKind::usage, "no prompt: give --prompt, or lines in --prompt-file or on standard input");
+  return prompts;
+}
+
+// a.png for a single picture, else a-1.png, a-2.png, …
+fs::path output_name(const fs::path& output, int64_t number, int64_t total) {
+  if (total == 1) return output;
+  fs::path name = output;
+  name.replace_filename(concat(output.stem().string(), "-", number, output.extension().string()));
+  return name;
+}
+
+// Fails before the work rather than after it.
+void check_output(const fs::path& output) {
+  const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder)) fail(ErrorKind::usage, folder.string(), ": the output folder does not exist");
+  if (fs::is_directory(output)) fail(ErrorKind::usage, output.string(), ": is a folder; name a PNG file");
+  const std::string extension = output.extension().string();
+  if (extension != ".png" && extension != ".PNG") {
+    fail(ErrorKind::usage, output.string(), ": pictures are written as PNG; end the name in .png");
+  }
+}
+
+json describe(const fs::path& file, const GenerateRequest& request, const GenerateResult& result) {
+  return {{"path", file.string()},
+          {"prompt", request.prompt},
+          {"seed", result.seed},
+          {"width", result.image.width},
+          {"height", result.image.height},
+          {"steps", request.steps},
+          {"guidance_scale", request.guidance_scale},
+          {"visual_tokens", result.visual_tokens},
+          {"seconds", result.seconds}};
+}
+
+int generate(const GenerateOptions& options, bool prompt_given) {
+  watch_interrupts(Patience::brief);
+  set_threads(options.threads);
+  // A device's library must be loaded before LibTorch is used for anything else.
+  const at::Device device = open_device(parse_device(options.device));
+  const std::optional<at::ScalarType> dtype = parse_dtype(options.dtype);
+
+  GenerateRequest request;
+  request.width = options.width;
+  request.height = options.height;
+  request.steps = options.steps;
+  request.guidance_scale = options.guidance;
+  request.temperature = options.temperature;
+  request.top_p = options.top_p;
+  for (const std::string& file : options.images) request.references.push_back(load_image(file));
+  const std::vector<std::string> prompts = collect_prompts(options, prompt_given);
+  for (const std::string& prompt : prompts) {
+    request.prompt = prompt;
+    validate(request);
+  }
+  const fs::path output = options.output;
+  check_output(output);
+  if (!options.trace.empty() && prompts.size() * static_cast<size_t>(options.count) != 1) {
+    fail(ErrorKind::usage, "--trace records one picture; it does not go with --count or several prompts");
+  }
+  const uint64_t first_seed = options.seed ? *options.seed : random_seed() >> 31;  // short enough to retype
+
+  TerminalProgress progress(options.quiet ? TerminalProgress::Style::silent : TerminalProgress::style_of_stderr());
+  const Pipeline pipeline = Pipeline::open({.model = options.model, .device = device, .dtype = dtype}, &progress);
+  json pictures = json::array();
+  const int64_t total = static_cast<int64_t>(prompts.size()) * options.count;
+  for (const std::string& prompt : prompts) {
+    for (int64_t k = 0; k < options.count; ++k) {
+      request.prompt = prompt;
+      request.seed = first_seed + static_cast<uint64_t>(k);
+      NamedTensors trace;
+      const GenerateResult result = pipeline.generate(
+          request, {.progress = &progress, .trace = options.trace.empty() ? nullptr : &trace, .preview = {}});
+      progress.finish_line();
+      const fs::path file = output_name(output, static_cast<int64_t>(pictures.size()) + 1, total);
+      guard_partial_file(file.string() + ".part");
+      save_png(file, result.image);
+      if (!options.trace.empty()) write_safetensors(options.trace, trace, {{"format", "pt"}});
+      guard_partial_file({});
+      pictures.push_back(describe(file, request, result));
+      if (!options.json && !options.quiet) {
+        std::printf("%s (%lld x %lld, seed %llu)\n", file.c_str(), static_cast<long long>(result.image.width),
+                    static_cast<long long>(result.image.height), static_cast<unsigned long long>(result.seed));
+        std::fflush(stdout);
+      }
+    }
+  }
+  if (options.json) {
+    const json summary = {{"pictures", pictures},
+                          {"model", options.model},
+                          {"device", options.device},
+                          {"dtype", dtype_name(pipeline.dtype())},
+                          {"threads", thread_count()},
+                          {"version", version_text()},
+                          {"memory", {{"weight_bytes", pipeline.weight_bytes()}, {"peak_bytes", peak_resident_bytes()}}}};
+    std::printf("%s\n", summary.dump(2, ' ', false, json::error_handler_t::replace).c_str());
+  }
+  return 0;
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, Command& run) {
+  auto options = std::make_shared<GenerateOptions>();
+  CLI::App* command = app.add_subcommand("generate", "Draw pictures from words, or from pictures and words");
+  command->footer(kFooter);
+  CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "What to draw");
+  command->add_option("--prompt-file", options->prompt_file, "Prompts, one a line; - is standard input")->excludes(prompt);
+  command->add_option("-m,--model", options->model, "Folder of a checkpoint")->capture_default_str();
+  command->add_option("-i,--image", options->images, "A reference picture (PNG, JPEG, WebP); may be given several times");
+  command->add_option("--width", options->width, "Pixels; default: the model's own size");
+  command->add_option("--height", options->height, "Pixels; default: the model's own size");
+  command->add_option("--steps", options->steps, "Denoising steps")->capture_default_str();
+  command->add_option("--guidance", options->guidance, "Guidance scale; 1 or less: none")->capture_default_str();
+  command->add_option("--seed", options->seed, "Seed; default: a random one, which is printed");
+  command->add_option("--count", options->count, "Pictures a prompt, with seeds S, S+1, …")
+      ->capture_default_str()
+      ->check(CLI::Range(int64_t{1}, int64_t{100000}));
+  command->add_option("--temperature", options->temperature, "Of the visual tokens; default: the checkpoint's; 0: greedy");
+  command->add_option("--top-p", options->top_p, "Nucleus of the visual tokens; default: the checkpoint's");
+  command->add_option("--dtype", options->dtype, "auto, float32, bfloat16 or float16")->capture_default_str();
+  command->add_option("--device", options->device, "cpu, cuda[:n] or npu[:n]")->capture_default_str();
+  command->add_option("--threads", options->threads, "Processor threads; 0: one a core")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 4096));
+  command->add_option("-o,--output", options->output, "PNG file to write")->capture_default_str();
+  command->add_option("--trace", options->trace, "Write every stage's tensors to this safetensors file");
+  command->add_flag("--json", options->json, "Print the result, or the error, as JSON");
+  command->add_flag("-q,--quiet", options->quiet, "Print errors only");
+  command->callback([options, prompt, &run] {
+    run = [options, given = prompt->count() > 0] { return generate(*options, given); };
+  });
+}
+
+}  // namespace glmimage::cli

@@ -1,0 +1,185 @@
+#include <cstdio>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "core/error.h"
+#include "core/json.h"
+#include "core/safetensors.h"
+#include "core/weight_files.h"
+
+namespace glmimage::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kFooter = R"(Examples:
+  glm-image inspect checkpoints/mini
+  glm-image inspect model-00001-of-00004.safetensors --tensors
+  glm-image inspect ~/GLM-Image --json)";
+
+// What a set of tensors adds up to.
+struct Totals {
+  int64_t tensors = 0, parameters = 0, bytes = 0;
+  std::map<std::string, int64_t> parameters_by_dtype;
+
+  void add(const TensorInfo& info) {
+    int64_t count = 1;
+    for (int64_t d : info.shape) count *= d;
+    ++tensors;
+    parameters += count;
+    bytes += static_cast<int64_t>(info.end - info.begin);
+    parameters_by_dtype[safetensors_dtype_name(info.dtype)] += count;
+  }
+  void add(const Totals& other) {
+    tensors += other.tensors;
+    parameters += other.parameters;
+    bytes += other.bytes;
+    for (const auto& [dtype, count] : other.parameters_by_dtype) parameters_by_dtype[dtype] += count;
+  }
+  json to_json() const {
+    return {{"tensors", tensors},
+            {"parameters", parameters},
+            {"bytes", bytes},
+            {"parameters_by_dtype", parameters_by_dtype},
+            {"bytes_needed", {{"float32", parameters * 4}, {"bfloat16", parameters * 2}, {"float16", parameters * 2}}}};
+  }
+};
+
+struct Part {
+  std::string name, kind;
+  std::vector<std::string> files;
+  Totals totals;
+  json tensors = json::array();
+};
+
+json describe(const TensorInfo& info) {
+  return {{"name", info.name},
+          {"dtype", safetensors_dtype_name(info.dtype)},
+          {"shape", info.shape},
+          {"bytes", info.end - info.begin}};
+}
+
+std::string human(int64_t bytes) {
+  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  double value = static_cast<double>(bytes);
+  int unit = 0;
+  for (; value >= 1024 && unit < 4; ++unit) value /= 1024;
+  char text[48];
+  std::snprintf(text, sizeof text, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+  return text;
+}
+
+std::string dtype_summary(const Totals& totals) {
+  std::string out;
+  for (const auto& [dtype, count] : totals.parameters_by_dtype) out += (out.empty() ? "" : " ") + dtype;
+  return out;
+}
+
+void add_file(Part& part, const SafetensorsFile& file) {
+  part.files.push_back(file.path().filename().string());
+  for (const TensorInfo& info : file.tensors()) {
+    part.totals.add(info);
+    part.tensors.push_back(describe(info));
+  }
+}
+
+// A part is a folder with weights; its kind is the class its configuration or model_index.json names.
+std::vector<Part> read_parts(const fs::path& folder) {
+  std::vector<Part> parts;
+  const bool whole = fs::exists(folder / "model_index.json");
+  std::vector<fs::path> folders;
+  if (whole) {
+    const JsonObject index = JsonObject::open(folder / "model_index.json");
+    for (const auto& [name, value] : index.value().items()) {
+      if (!value.is_array() || value.size() != 2 || !value[1].is_string()) continue;
+      if (!fs::is_directory(folder / name)) {
+        fail(ErrorKind::checkpoint, (folder / name).string(), ": model_index.json names this part, but there is no such folder; an incomplete download?");
+      }
+      Part part{name, value[1].get<std::string>(), {}, {}, json::array()};
+      const std::string& kind = part.kind;
+      const bool has_weights = kind.find("Tokenizer") == std::string::npos && kind.find("Processor") == std::string::npos &&
+                               kind.find("Scheduler") == std::string::npos;
+      if (has_weights) {
+        const WeightFiles weights = WeightFiles::open(folder / name);
+        for (const SafetensorsFile& file : weights.files()) add_file(part, file);
+      }
+      parts.push_back(std::move(part));
+    }
+    return parts;
+  }
+  Part part{folder.filename().string(), "", {}, {}, json::array()};
+  for (const SafetensorsFile& file : WeightFiles::open(folder).files()) add_file(part, file);
+  parts.push_back(std::move(part));
+  return parts;
+}
+
+void print_table(const std::vector<Part>& parts, const Totals& all, bool list_tensors) {
+  std::printf("%-24s %-34s %8s %16s %12s  %s\n", "part", "kind", "tensors", "parameters", "on disk", "types");
+  auto row = [](const std::string& name, const std::string& kind, const Totals& t) {
+    std::printf("%-24s %-34s %8lld %16lld %12s  %s\n", name.c_str(), kind.c_str(), static_cast<long long>(t.tensors),
+                static_cast<long long>(t.parameters), human(t.bytes).c_str(), dtype_summary(t).c_str());
+  };
+  for (const Part& part : parts) row(part.name, part.kind, part.totals);
+  row("all", "", all);
+  std::printf("weights in memory: float32 %s, bfloat16 or float16 %s\n", human(all.parameters * 4).c_str(),
+              human(all.parameters * 2).c_str());
+  if (!list_tensors) return;
+  for (const Part& part : parts) {
+    for (const json& tensor : part.tensors) {
+      std::printf("%s  %s  %s  %s\n", part.name.c_str(), tensor["name"].get<std::string>().c_str(),
+                  tensor["dtype"].get<std::string>().c_str(), tensor["shape"].dump().c_str());
+    }
+  }
+}
+
+int inspect(const fs::path& path, bool as_json, bool list_tensors) {
+  std::vector<Part> parts;
+  if (fs::is_directory(path)) {
+    parts = read_parts(path);
+  } else {
+    Part part{path.filename().string(), "safetensors", {}, {}, json::array()};
+    add_file(part, SafetensorsFile::open(path));
+    parts.push_back(std::move(part));
+  }
+  Totals all;
+  for (const Part& part : parts) all.add(part.totals);
+  if (!as_json) {
+    print_table(parts, all, list_tensors);
+    return 0;
+  }
+  json out = {{"path", path.string()}, {"parts", json::array()}, {"total", all.to_json()}};
+  for (const Part& part : parts) {
+    json entry = part.totals.to_json();
+    entry["name"] = part.name;
+    entry["kind"] = part.kind;
+    entry["files"] = part.files;
+    if (list_tensors) entry["tensor_list"] = part.tensors;
+    out["parts"].push_back(std::move(entry));
+  }
+  std::printf("%s\n", out.dump(2).c_str());
+  return 0;
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app, Command& run) {
+  struct Options {
+    std::string path;
+    bool json = false, tensors = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("inspect", "Tell what is in a checkpoint or a safetensors file, or what is wrong with it");
+  command->footer(kFooter);
+  command->add_option("path", options->path, "Folder of a checkpoint, of one part, or a .safetensors file")->required();
+  command->add_flag("--tensors", options->tensors, "List every tensor");
+  command->add_flag("--json", options->json, "Print JSON");
+  command->callback([options, &run] { run = [options] { return inspect(options->path, options->json, options->tensors); }; });
+}
+
+}  // namespace glmimage::cli

@@ -1,0 +1,48 @@
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstring>
+#include <string>
+
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "core/version.h"
+
+using namespace glmimage;
+
+namespace {
+
+constexpr const char* kFooter = R"(Examples:
+  glm-image generate --prompt 'a red apple on a green background' --output apple.png
+  glm-image inspect checkpoints/mini
+  glm-image train vae --out runs/vae
+
+'glm-image COMMAND --help' tells about one command.)";
+
+// CLI11 reports help, the version and bad usage by exceptions of its own.
+int finish_parse_error(const CLI::App& app, const CLI::ParseError& error, bool json) {
+  if (error.get_exit_code() == 0) return app.exit(error);
+  return cli::report(Error(ErrorKind::usage, std::string(error.what()) + " (see --help)"), json);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app{"GLM-Image: pictures from words and pictures, and the training of the models that draw them", "glm-image"};
+  app.footer(kFooter);
+  app.set_version_flag("--version", version_text());
+  app.require_subcommand(1);
+  cli::Command run;
+  cli::add_generate(app, run);
+  cli::add_inspect(app, run);
+  cli::add_train(app, run);
+  bool json = false;
+  for (int i = 1; i < argc; ++i) json = json || std::strcmp(argv[i], "--json") == 0;
+  try {
+    app.parse(argc, argv);
+    return run();
+  } catch (const CLI::ParseError& error) {
+    return finish_parse_error(app, error, json);
+  } catch (...) {
+    return cli::report(cli::current_error(), json);
+  }
+}

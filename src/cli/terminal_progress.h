@@ -1,0 +1,32 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "pipeline/progress.h"
+
+namespace glmimage::cli {
+
+// Progress on stderr: on a terminal one line a stage, redrawn at most ten times a second, with rate and time left;
+// elsewhere one plain line when a stage ends. Cancelled by cli::interrupted().
+class TerminalProgress : public Progress {
+ public:
+  enum class Style { silent, plain, terminal };
+  explicit TerminalProgress(Style style) : style_(style) {}
+  // terminal when stderr is one, else plain.
+  static Style style_of_stderr();
+
+  void report(Stage stage, int64_t done, int64_t total) override;
+  bool cancelled() const override;
+  // Ends a redrawn line, so that other text can follow.
+  void finish_line();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Style style_;
+  bool begun_ = false, line_open_ = false;
+  Stage stage_ = Stage::load;
+  Clock::time_point stage_began_, last_drawn_;
+};
+
+}  // namespace glmimage::cli

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/rng.h"
+#include "core/weight_files.h"
+
+namespace glmimage {
+
+// How a parameter begins when a model is trained from scratch.
+struct Init {
+  enum class Kind { normal, zeros, ones } kind = Kind::normal;
+  double scale = 0.02;  // standard deviation of Kind::normal
+  static Init normal(double std) { return {Kind::normal, std}; }
+  static Init zeros() { return {Kind::zeros, 0}; }
+  static Init ones() { return {Kind::ones, 0}; }
+};
+
+// One entry of a module's parameter list: the checkpoint's own name, where the tensor lives in the module, the shape
+// the configuration implies, and how it begins.
+struct Parameter {
+  std::string name;
+  at::Tensor* tensor;
+  std::vector<int64_t> shape;
+  Init init;
+  bool optional = false;  // may be absent from a checkpoint (stays undefined)
+};
+
+// The list every module fills. It serves load, save, random init, optimisers, EMA and sharding. It points into the
+// module: use it while the module stays where it is.
+using ParameterList = std::vector<Parameter>;
+
+// Where loaded weights go. dtype unset: keep each tensor's stored type.
+struct Placement {
+  std::optional<at::ScalarType> dtype;
+  at::Device device = at::Device(at::kCPU);
+};
+
+// Fills every listed tensor from `files`. Missing names, wrong shapes and (unless they begin with one of
+// `ignored_prefixes`) unexpected names are collected and reported in one ErrorKind::checkpoint.
+void load_parameters(const ParameterList& list, const WeightFiles& files, const Placement& placement,
+                     const std::vector<std::string>& ignored_prefixes = {});
+
+// Fills every listed tensor with its initial values, float32 on the CPU, drawn in list order from `generator`.
+void init_parameters(const ParameterList& list, at::Generator generator);
+
+// The listed tensors under their names, in list order, detached, cast to `dtype` when given.
+NamedTensors named_tensors(const ParameterList& list, std::optional<at::ScalarType> dtype = std::nullopt);
+
+int64_t count_elements(const ParameterList& list);
+
+}  // namespace glmimage

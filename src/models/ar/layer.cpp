@@ -1,0 +1,116 @@
+#include "models/ar/layer.h"
+
+#include <ATen/ops/cat.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/silu.h>
+
+#include "core/error.h"
+#include "kernels/attention.h"
+#include "kernels/rope.h"
+
+namespace glmimage {
+
+ArAttention::ArAttention(const ArConfig& c)
+    : heads(c.heads),
+      kv_heads(c.kv_heads),
+      head_dim(c.head_dim),
+      q(c.hidden_size, c.heads * c.head_dim, c.attention_bias ? Bias::yes : Bias::none),
+      k(c.hidden_size, c.kv_heads * c.head_dim, c.attention_bias ? Bias::yes : Bias::none),
+      v(c.hidden_size, c.kv_heads * c.head_dim, c.attention_bias ? Bias::yes : Bias::none),
+      output(c.heads * c.head_dim, c.hidden_size, Bias::none) {}
+
+void ArAttention::list(ParameterList& list, const std::string& prefix, double init_std) {
+  q.list(list, prefix + ".q_proj", init_std);
+  k.list(list, prefix + ".k_proj", init_std);
+  v.list(list, prefix + ".v_proj", init_std);
+  output.list(list, prefix + ".o_proj", init_std);
+}
+
+void ArAttention::fuse() {
+  qkv_weight = at::cat({q.weight, k.weight, v.weight}, 0);
+  if (q.has_bias) qkv_bias = at::cat({q.bias, k.bias, v.bias}, 0);
+  int64_t row = 0;
+  for (Linear* part : {&q, &k, &v}) {
+    part->weight = qkv_weight.narrow(0, row, part->out);
+    if (part->has_bias) part->bias = qkv_bias.narrow(0, row, part->out);
+    row += part->out;
+  }
+}
+
+ArAttention::Projected ArAttention::project(const at::Tensor& x, const Rope& rope) const {
+  const int64_t batch = x.size(0), tokens = x.size(1);
+  auto split_heads = [&](const at::Tensor& y) { return y.view({batch, tokens, -1, head_dim}); };
+  if (qkv_weight.defined()) {
+    at::Tensor qkv = split_heads(at::linear(x, qkv_weight, qkv_bias));  // (B, T, Hq + 2·Hkv, hd)
+    // Queries and keys turn alike: one pass over both.
+    at::Tensor turned = kernels::rope(qkv.narrow(2, 0, heads + kv_heads), rope.cos, rope.sin);
+    return {turned.narrow(2, 0, heads), turned.narrow(2, heads, kv_heads), qkv.narrow(2, heads + kv_heads, kv_heads)};
+  }
+  return {kernels::rope(split_heads(q(x)), rope.cos, rope.sin), kernels::rope(split_heads(k(x)), rope.cos, rope.sin),
+          split_heads(v(x))};
+}
+
+at::Tensor ArAttention::attend_prompt(const Projected& p, const ArContext& context) const {
+  kernels::AttentionOptions options;
+  if (context.bias) {
+    options.bias = context.bias;
+  } else {
+    options.mask = kernels::Mask::causal;
+  }
+  at::Tensor y = kernels::attention(p.q.transpose(1, 2), p.k.transpose(1, 2), p.v.transpose(1, 2), options);  // (B, Hq, T, hd)
+  return y.transpose(1, 2).flatten(2);
+}
+
+at::Tensor ArAttention::attend_cached(const Projected& p, const ArContext& context, int64_t layer) const {
+  const int64_t batch = p.q.size(0), known = context.cache->length() + 1;
+  // The query heads of one KV head take the place of the query tokens, so keys and values are read once, unexpanded.
+  at::Tensor grouped = p.q.reshape({batch, kv_heads, heads / kv_heads, head_dim});  // (B, Hkv, Hq/Hkv, hd)
+  at::Tensor y = kernels::attention(grouped, context.cache->keys(layer, known), context.cache->values(layer, known),
+                                    {.bias = context.bias});  // (B, Hkv, Hq/Hkv, hd)
+  return y.reshape({batch, 1, heads * head_dim});
+}
+
+at::Tensor ArAttention::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context, int64_t layer) const {
+  const Projected p = project(x, rope);
+  if (context.cache) context.cache->write(layer, p.k.transpose(1, 2), p.v.transpose(1, 2));
+  const bool continues = context.cache && context.cache->length() > 0;
+  return output(continues ? attend_cached(p, context, layer) : attend_prompt(p, context));
+}
+
+ArMlp::ArMlp(const ArConfig& c)
+    : gate_up(c.hidden_size, 2 * c.intermediate_size, Bias::none), down(c.intermediate_size, c.hidden_size, Bias::none) {}
+
+void ArMlp::list(ParameterList& list, const std::string& prefix, double init_std) {
+  gate_up.list(list, prefix + ".gate_up_proj", init_std);
+  down.list(list, prefix + ".down_proj", init_std);
+}
+
+at::Tensor ArMlp::operator()(const at::Tensor& x) const {
+  const int64_t width = down.in;
+  at::Tensor both = gate_up(x);  // (B, T, 2F)
+  return down(both.narrow(-1, width, width) * at::silu(both.narrow(-1, 0, width)));
+}
+
+ArLayer::ArLayer(const ArConfig& c)
+    : attention_input_norm(c.hidden_size, c.rms_norm_eps),
+      attention_output_norm(c.hidden_size, c.rms_norm_eps),
+      mlp_input_norm(c.hidden_size, c.rms_norm_eps),
+      mlp_output_norm(c.hidden_size, c.rms_norm_eps),
+      attention(c),
+      mlp(c) {}
+
+void ArLayer::list(ParameterList& list, const std::string& prefix, double init_std) {
+  attention_input_norm.list(list, prefix + ".input_layernorm");
+  attention.list(list, prefix + ".self_attn", init_std);
+  attention_output_norm.list(list, prefix + ".post_self_attn_layernorm");
+  mlp_input_norm.list(list, prefix + ".post_attention_layernorm");
+  mlp.list(list, prefix + ".mlp", init_std);
+  mlp_output_norm.list(list, prefix + ".post_mlp_layernorm");
+}
+
+at::Tensor ArLayer::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context, int64_t layer) const {
+  at::Tensor y = x + attention_output_norm(attention(attention_input_norm(x), rope, context, layer));  // (B, T, D)
+  return y + mlp_output_norm(mlp(mlp_input_norm(y)));
+}
+
+}  // namespace glmimage

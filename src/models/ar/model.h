@@ -1,0 +1,64 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/parameters.h"
+#include "models/ar/config.h"
+#include "models/ar/kv_cache.h"
+#include "models/ar/layer.h"
+#include "models/ar/mrope.h"
+#include "models/layers/layers.h"
+
+namespace glmimage {
+
+// The autoregressive model: prompt and visual ids to the next visual id. Const after loading; positions and caches are
+// arguments. B rows, T tokens, D hidden size, V rows of embed_tokens, Vv rows of lm_head.
+// Source: transformers 5.17, models/glm_image (GlmImageTextModel and lm_head).
+struct ArModel {
+  explicit ArModel(ArConfig config);
+  // Opens vision_language_encoder/ (config.json and weights) and fuses for inference.
+  static ArModel load(const std::filesystem::path& folder, const Placement& placement);
+  // Names as in the checkpoint: model.language_model.…, lm_head.weight.
+  void list(ParameterList& list);
+  // Joins matrices that read the same input. For inference: the parts become views, which an optimiser cannot use.
+  void fuse();
+
+  at::Tensor embed(const at::Tensor& ids) const;  // (B, T) int64 on the model's device -> (B, T, D)
+  at::Tensor embed_one(int64_t id) const;         // -> (1, 1, D), a view: no upload, no lookup
+  // positions (3, B, T) int64 -> the table forward() takes, in the type and on the device of the weights.
+  Rope rope(const at::Tensor& positions) const;
+
+  // Whole sequences, teacher-forced: embeddings (B, T, D) -> hidden (B, T, D) after the final norm. Causal, so padding on
+  // the right needs no mask. key_mask (B, T) bool, true where a token counts: needed for padding on the left.
+  // Differentiable.
+  at::Tensor forward(const at::Tensor& embeddings, const Rope& rope,
+                     const std::optional<at::Tensor>& key_mask = std::nullopt) const;
+  // The prompt into an empty cache: (B, T, D) -> hidden (B, T, D).
+  at::Tensor prefill(const at::Tensor& embeddings, const Rope& rope, KvCache& cache,
+                     const std::optional<at::Tensor>& key_mask = std::nullopt) const;
+  // One more token per row: (B, 1, D), rope (B, 1, 1, R/2) -> hidden (B, 1, D). key_mask (B, cached + 1) bool.
+  at::Tensor decode(const at::Tensor& embedding, const Rope& rope, KvCache& cache,
+                    const std::optional<at::Tensor>& key_mask = std::nullopt) const;
+
+  at::Tensor logits(const at::Tensor& hidden) const;  // (…, D) -> (…, Vv)
+
+  ArConfig config;
+  Embedding embed_tokens;
+  std::vector<ArLayer> layers;
+  RmsNorm norm;
+  Linear lm_head;
+
+ private:
+  at::Tensor run(at::Tensor x, const Rope& rope, const ArContext& context) const;
+};
+
+// Names in the same weight files that belong to the visual tokenizer.
+const std::vector<std::string>& ar_ignored_prefixes();
+
+}  // namespace glmimage

@@ -1,0 +1,131 @@
+#include "models/dit/block.h"
+
+#include <ATen/ops/addcmul.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/silu.h>
+
+#include <vector>
+
+#include "kernels/attention.h"
+#include "kernels/rope.h"
+#include "models/dit/init.h"
+
+namespace glmimage {
+namespace {
+
+constexpr double kNormEps = 1e-5;
+
+// The twelve pieces of norm1 in the checkpoint's order, each (B, 1, D); c_ marks the glyph stream's.
+struct Modulation {
+  at::Tensor shift_msa, c_shift_msa, scale_msa, c_scale_msa, gate_msa, c_gate_msa;
+  at::Tensor shift_mlp, c_shift_mlp, scale_mlp, c_scale_mlp, gate_mlp, c_gate_mlp;
+};
+
+Modulation modulation(const Linear& norm1, const at::Tensor& e) {
+  const std::vector<at::Tensor> m = norm1(e).unsqueeze(1).chunk(12, -1);
+  return {m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7], m[8], m[9], m[10], m[11]};
+}
+
+// LN(x)·(1 + scale) + shift
+at::Tensor modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale) {
+  return at::addcmul(shift, layer_norm(x, kNormEps), 1 + scale);
+}
+
+// [glyphs ; image] along the tokens
+at::Tensor join(const at::Tensor& glyphs, const at::Tensor& image) {
+  return glyphs.size(1) == 0 ? image : at::cat({glyphs, image}, 1);
+}
+
+at::Tensor attention_input(const DitStreams& h, const Modulation& m) {
+  const at::Tensor image = modulate(h.image, m.shift_msa, m.scale_msa);  // (B, N, D)
+  if (h.glyphs.size(1) == 0) return image;
+  return join(modulate(h.glyphs, m.c_shift_msa, m.c_scale_msa), image);  // (B, G + N, D)
+}
+
+// References in front of this pass's keys or values.
+at::Tensor behind(const at::Tensor& cached, const at::Tensor& current) {
+  return at::cat({cached.expand({current.size(0), -1, -1, -1}), current}, 1);
+}
+
+}  // namespace
+
+void FeedForward::list(ParameterList& list, const std::string& prefix) {
+  proj_in.list(list, prefix + ".net.0.proj", balanced_std(proj_in));
+  proj_out.list(list, prefix + ".net.2", balanced_std(proj_out));
+}
+
+at::Tensor FeedForward::operator()(const at::Tensor& x) const {
+  const at::Tensor inner = proj_in(x);  // (…, inner)
+  switch (activation) {
+    case Activation::gelu: return proj_out(at::gelu(inner));
+    case Activation::gelu_tanh: return proj_out(at::gelu(inner, "tanh"));
+    case Activation::silu: break;
+  }
+  return proj_out(at::silu(inner));
+}
+
+DitBlock::DitBlock(int64_t heads, int64_t head_dim, int64_t time_dim)
+    : heads(heads), head_dim(head_dim), norm1(time_dim, 12 * heads * head_dim, Bias::yes) {
+  const int64_t width = heads * head_dim;
+  to_q = to_k = to_v = to_out = Linear(width, width, Bias::yes);
+  ff = FeedForward(width, 4 * width, width, Activation::gelu_tanh);
+}
+
+void DitBlock::list(ParameterList& list, const std::string& prefix) {
+  norm1.list(list, prefix + ".norm1.linear", kZeroStd);
+  to_q.list(list, prefix + ".attn1.to_q", balanced_std(to_q));
+  to_k.list(list, prefix + ".attn1.to_k", balanced_std(to_k));
+  to_v.list(list, prefix + ".attn1.to_v", balanced_std(to_v));
+  to_out.list(list, prefix + ".attn1.to_out.0", balanced_std(to_out));
+  ff.list(list, prefix + ".ff");
+}
+
+at::Tensor DitBlock::normed_heads(const Linear& projection, const at::Tensor& x, const DitRope& rope) const {
+  const at::Tensor split = projection(x).unflatten(-1, {heads, head_dim});  // (B, tokens, heads, head_dim)
+  return kernels::rope(layer_norm(split, kNormEps), rope.cos, rope.sin);
+}
+
+KeyValue DitBlock::project(const at::Tensor& joint, const DitRope& rope) const {
+  return {normed_heads(to_k, joint, rope), to_v(joint).unflatten(-1, {heads, head_dim})};
+}
+
+KeyValue DitBlock::keys_and_values(const DitStreams& h, const at::Tensor& e, const DitAttention& context) const {
+  return project(attention_input(h, modulation(norm1, e)), context.rope);
+}
+
+// Attention of the tokens from first_query on over all of them -> (B, queries, D).
+at::Tensor DitBlock::attend(const at::Tensor& joint, const DitAttention& context, int64_t first_query) const {
+  KeyValue kv = project(joint, context.rope);  // (B, G + N, heads, head_dim)
+  if (context.written) *context.written = kv;
+  if (context.references) kv = {behind(context.references->k, kv.k), behind(context.references->v, kv.v)};
+
+  const int64_t queries = joint.size(1) - first_query;
+  const DitRope turn = {context.rope.cos.narrow(0, first_query, queries), context.rope.sin.narrow(0, first_query, queries)};
+  const at::Tensor q = normed_heads(to_q, joint.narrow(1, first_query, queries), turn);  // (B, queries, heads, head_dim)
+  kernels::AttentionOptions options;
+  if (context.key_bias.defined()) options.bias = context.key_bias;
+  const at::Tensor mixed = kernels::attention(q.transpose(1, 2), kv.k.transpose(1, 2), kv.v.transpose(1, 2), options);
+  return to_out(mixed.transpose(1, 2).flatten(2));
+}
+
+DitStreams DitBlock::operator()(const DitStreams& h, const at::Tensor& e, const DitAttention& context,
+                                GlyphOutput output) const {
+  const Modulation m = modulation(norm1, e);
+  const int64_t n = h.image.size(1), all_glyphs = h.glyphs.size(1);
+  const int64_t g = output == GlyphOutput::keep ? all_glyphs : 0;  // glyph tokens that live on
+
+  const at::Tensor a = attend(attention_input(h, m), context, all_glyphs - g);  // (B, g + N, D)
+  const at::Tensor x = at::addcmul(h.image, m.gate_msa, a.narrow(1, g, n));     // (B, N, D)
+  const at::Tensor ff_x = modulate(x, m.shift_mlp, m.scale_mlp);                // (B, N, D)
+  if (g == 0) {
+    const at::Tensor glyphs = output == GlyphOutput::keep ? h.glyphs : at::Tensor();
+    return {at::addcmul(x, m.gate_mlp, ff(ff_x)), glyphs};
+  }
+  const at::Tensor c = at::addcmul(h.glyphs, m.c_gate_msa, a.narrow(1, 0, g));      // (B, G, D)
+  const at::Tensor ff_c = modulate(c, m.c_shift_mlp, m.c_scale_mlp);                // (B, G, D)
+  const at::Tensor f = ff(join(ff_c, ff_x));                                        // (B, G + N, D): weights read once
+  return {at::addcmul(x, m.gate_mlp, f.narrow(1, g, n)), at::addcmul(c, m.c_gate_mlp, f.narrow(1, 0, g))};
+}
+
+}  // namespace glmimage

@@ -1,0 +1,62 @@
+#include "models/layers/layers.h"
+
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/group_norm.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/linear.h>
+
+#include <cmath>
+
+#include "kernels/rms_norm.h"
+
+namespace glmimage {
+
+void Linear::list(ParameterList& list, const std::string& prefix, double init_std) {
+  list.push_back({prefix + ".weight", &weight, {out, in}, Init::normal(init_std)});
+  if (has_bias) list.push_back({prefix + ".bias", &bias, {out}, Init::zeros()});
+}
+
+at::Tensor Linear::operator()(const at::Tensor& x) const {
+  return has_bias ? at::linear(x, weight, bias) : at::linear(x, weight);
+}
+
+void Embedding::list(ParameterList& list, const std::string& prefix, double init_std) {
+  list.push_back({prefix + ".weight", &weight, {count, width}, Init::normal(init_std)});
+}
+
+at::Tensor Embedding::operator()(const at::Tensor& ids) const { return at::embedding(weight, ids); }
+
+void RmsNorm::list(ParameterList& list, const std::string& prefix) {
+  list.push_back({prefix + ".weight", &weight, {width}, Init::ones()});
+}
+
+at::Tensor RmsNorm::operator()(const at::Tensor& x) const { return kernels::rms_norm(x, weight, eps); }
+
+void LayerNorm::list(ParameterList& list, const std::string& prefix) {
+  list.push_back({prefix + ".weight", &weight, {width}, Init::ones()});
+  list.push_back({prefix + ".bias", &bias, {width}, Init::zeros()});
+}
+
+at::Tensor LayerNorm::operator()(const at::Tensor& x) const { return at::layer_norm(x, {width}, weight, bias, eps); }
+
+at::Tensor layer_norm(const at::Tensor& x, double eps) { return at::layer_norm(x, {x.size(-1)}, {}, {}, eps); }
+
+void GroupNorm::list(ParameterList& list, const std::string& prefix) {
+  list.push_back({prefix + ".weight", &weight, {channels}, Init::ones()});
+  list.push_back({prefix + ".bias", &bias, {channels}, Init::zeros()});
+}
+
+at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return at::group_norm(x, groups, weight, bias, eps); }
+
+void Conv2d::list(ParameterList& list, const std::string& prefix, double init_scale) {
+  const double fan_in = static_cast<double>(in * kernel * kernel);
+  list.push_back({prefix + ".weight", &weight, {out, in, kernel, kernel}, Init::normal(init_scale / std::sqrt(fan_in))});
+  list.push_back({prefix + ".bias", &bias, {out}, Init::zeros()});
+}
+
+at::Tensor Conv2d::operator()(const at::Tensor& x) const {
+  return at::conv2d(x, weight, bias, {stride, stride}, {padding, padding});
+}
+
+}  // namespace glmimage

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/image.h"
+#include "core/safetensors.h"
+#include "pipeline/progress.h"
+#include "pipeline/request.h"
+
+namespace glmimage {
+
+struct PipelineOptions {
+  std::filesystem::path model;                     // a folder in the published layout
+  at::Device device = at::Device(at::kCPU);        // its library is already loaded (core/device.h)
+  std::optional<at::ScalarType> dtype;             // float32, bfloat16, float16; unset: chosen by device and memory
+};
+
+// What a caller may want to see of one request, beside its result. All members are optional.
+struct RequestObserver {
+  Progress* progress = nullptr;                    // stages, steps, cancellation
+  NamedTensors* trace = nullptr;                   // every stage's tensors, on the CPU, in the order they were made
+  std::function<void(int64_t step, const Image&)> preview;  // the picture as estimated after a denoising step
+};
+
+struct GenerateResult {
+  Image image;                                     // as asked for, 8-bit RGB
+  uint64_t seed = 0;
+  std::map<std::string, double> seconds;           // per stage
+  int64_t visual_tokens = 0;                       // written by the autoregressive model
+};
+
+// From one request to one picture. The models are const after loading; each request has its own state.
+// Reference: diffusers 0.39.0 GlmImagePipeline.
+class Pipeline {
+ public:
+  // Reads configurations and maps the weights. Throws ErrorKind::checkpoint.
+  static Pipeline open(const PipelineOptions& options, Progress* progress = nullptr);
+  Pipeline(Pipeline&&) noexcept;
+  ~Pipeline();
+
+  // Draws. The same request gives the same picture on the same device, type and build. Throws ErrorKind::usage,
+  // ErrorKind::cancelled, ErrorKind::out_of_memory.
+  GenerateResult generate(const GenerateRequest& request, const RequestObserver& observer = {}) const;
+
+  int64_t default_size() const;                    // pixels a side, the VAE's sample_size
+  at::ScalarType dtype() const;
+  int64_t weight_bytes() const;                    // of all parts, in the type they are held in
+
+ private:
+  struct Parts;
+  explicit Pipeline(std::unique_ptr<const Parts> parts);
+  std::unique_ptr<const Parts> parts_;
+};
+
+}  // namespace glmimage

@@ -1,0 +1,118 @@
+#include "pipeline/prior.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "models/ar/positions.h"
+
+namespace glmimage {
+namespace {
+
+void check_ids(const std::vector<int64_t>& ids, const ArConfig& config) {
+  if (ids.empty()) fail(ErrorKind::usage, "the prompt holds no ids");
+  for (int64_t id : ids) {
+    if (id < 0 || id >= config.vocab_size) {
+      fail(ErrorKind::usage, "the prompt holds the id ", id, "; the model knows 0 … ", config.vocab_size - 1,
+           ": does the tokenizer belong to this checkpoint?");
+    }
+  }
+}
+
+void check_grid(const Grid& grid, const char* what) {
+  if (grid.height <= 0 || grid.width <= 0) {
+    fail(ErrorKind::usage, "the ", what, " grid is ", grid.height, " x ", grid.width, "; expected at least 1 x 1");
+  }
+}
+
+// Grids as the position rules want them: sources, target, draft.
+std::vector<Grid> grids_of(const PriorRequest& request) {
+  std::vector<Grid> grids;
+  for (const VisualTokens& source : request.sources) grids.push_back(source.grid);
+  grids.push_back(request.target);
+  if (request.draft) grids.push_back(*request.draft);
+  return grids;
+}
+
+// Every source must stand in the prompt, closed by its end id: what is not there would be drawn.
+void check_pictures(const PriorRequest& request, const ArConfig& config) {
+  const auto ends = std::count(request.input_ids.begin(), request.input_ids.end(), config.end_image_id);
+  if (ends != static_cast<std::ptrdiff_t>(request.sources.size())) {
+    fail(ErrorKind::usage, "the prompt closes ", ends, " pictures, but came with ", request.sources.size(),
+         "; does the text contain image markers?");
+  }
+}
+
+// Runs the prompt and returns the logits after its last id, (1, Vv).
+at::Tensor prefill_prompt(const ArModel& model, const std::vector<int64_t>& ids, const PositionTable& positions,
+                          KvCache& cache) {
+  at::Tensor input = at::tensor(ids, at::kLong).unsqueeze(0).to(model.embed_tokens.weight.device());  // (1, T)
+  at::Tensor hidden = model.prefill(model.embed(input), model.rope(positions_tensor(positions)), cache);
+  return model.logits(hidden.select(1, hidden.size(1) - 1));
+}
+
+// Feeds one drawn id and returns the logits after it, (1, Vv).
+at::Tensor decode_one(const ArModel& model, int64_t id, const Rope& rope, KvCache& cache) {
+  return model.logits(model.decode(model.embed_one(id), rope, cache).select(1, 0));
+}
+
+}  // namespace
+
+std::vector<int64_t> place_sources(std::vector<int64_t> ids, const std::vector<VisualTokens>& sources,
+                                   int64_t placeholder) {
+  std::vector<int64_t> visual;
+  for (const VisualTokens& source : sources) {
+    at::Tensor host = source.ids.to(at::kCPU, at::kLong).contiguous().view(-1);
+    if (host.numel() != source.grid.count()) {
+      fail(ErrorKind::usage, "a source of ", source.grid.height, " x ", source.grid.width, " tokens came with ",
+           host.numel(), " ids");
+    }
+    visual.insert(visual.end(), host.const_data_ptr<int64_t>(), host.const_data_ptr<int64_t>() + host.numel());
+  }
+  const auto places = std::count(ids.begin(), ids.end(), placeholder);
+  if (places != static_cast<std::ptrdiff_t>(visual.size())) {
+    fail(ErrorKind::usage, "the prompt has ", places, " picture placeholders for ", visual.size(),
+         " visual ids of its sources; does the text contain placeholders?");
+  }
+  auto next = visual.begin();
+  for (int64_t& id : ids) {
+    if (id == placeholder) id = *next++;
+  }
+  return ids;
+}
+
+PriorResult run_prior(const ArModel& model, const PriorRequest& request, at::Generator& generator, Progress* progress) {
+  const ArConfig& config = model.config;
+  validate(request.sampling);
+  check_grid(request.target, "target");
+  if (request.draft) check_grid(*request.draft, "draft");
+  const std::vector<int64_t> ids = place_sources(request.input_ids, request.sources, config.image_placeholder_id);
+  check_ids(ids, config);
+  check_pictures(request, config);
+  const ArPositions positions =
+      ar_positions(request.input_ids, grids_of(request), {config.begin_image_id, config.end_image_id});
+  const int64_t draft_count = request.draft ? request.draft->count() : 0;
+  const int64_t count = draft_count + request.target.count(), prompt = static_cast<int64_t>(ids.size());
+
+  step(progress, Stage::visual_tokens, 0, count);
+  KvCache cache(config, 1, prompt + count - 1, model.embed_tokens.weight);
+  const Rope rope = model.rope(positions_tensor(positions.decode));  // (1, count + 1, 1, R/2)
+  at::Tensor output = at::empty({1, count}, at::kLong);              // (1, N)
+  int64_t* drawn = output.mutable_data_ptr<int64_t>();
+  at::Tensor logits = prefill_prompt(model, ids, positions.prefill, cache);  // (1, Vv)
+  for (int64_t k = 0; k < count; ++k) {
+    drawn[k] = sample(logits, request.sampling, config.codebook_size, generator).item<int64_t>();
+    step(progress, Stage::visual_tokens, k + 1, count);
+    if (k + 1 < count) logits = decode_one(model, drawn[k], rope.at(k), cache);
+  }
+
+  PriorResult result{.output_ids = output, .draft = std::nullopt, .target = {}};
+  if (request.draft) result.draft = VisualTokens{*request.draft, output.narrow(1, 0, draft_count)};
+  result.target = {request.target, output.narrow(1, draft_count, request.target.count())};
+  return result;
+}
+
+}  // namespace glmimage

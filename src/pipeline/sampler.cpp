@@ -1,0 +1,79 @@
+#include "pipeline/sampler.h"
+
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/sort.h>
+#include <ATen/ops/topk.h>
+#include <ATen/ops/where.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+
+namespace glmimage {
+namespace {
+
+constexpr double kRemoved = -std::numeric_limits<double>::infinity();
+
+// Keeps the `count` largest scores of each row (and what ties with the last of them). scores (B, V) -> (B, V).
+at::Tensor keep_top_k(const at::Tensor& scores, int64_t count) {
+  at::Tensor largest = std::get<0>(at::topk(scores, std::min(count, scores.size(1)), 1));  // (B, k), descending
+  return scores.masked_fill(scores.lt(largest.narrow(1, largest.size(1) - 1, 1)), kRemoved);
+}
+
+// Removes the smallest scores whose probabilities sum to at most 1 - top_p, never the largest. scores (B, V) -> (B, V).
+at::Tensor keep_top_p(const at::Tensor& scores, double top_p) {
+  auto [sorted, order] = at::sort(scores, /*dim=*/1, /*descending=*/false);  // (B, V) each
+  at::Tensor removed = at::softmax(sorted, 1).cumsum(1).le(1.0 - top_p);     // (B, V) bool
+  removed.narrow(1, removed.size(1) - 1, 1).fill_(false);
+  return scores.masked_fill(removed.scatter(1, order, removed), kRemoved);
+}
+
+at::Tensor to_host(const at::Tensor& logits) { return logits.detach().to(at::kCPU, at::kFloat); }
+
+[[noreturn]] void fail_not_a_number() {
+  fail(ErrorKind::internal, "the model's logits are not numbers: broken weights, or a type too narrow for them (float16?)");
+}
+
+}  // namespace
+
+void validate(const SamplerOptions& options) {
+  if (!(options.temperature >= 0 && std::isfinite(options.temperature))) {
+    fail(ErrorKind::usage, "temperature should be a number from 0 on, not ", options.temperature);
+  }
+  if (!(options.top_p >= 0 && options.top_p <= 1)) {
+    fail(ErrorKind::usage, "top_p should lie between 0 and 1, not ", options.top_p);
+  }
+  if (options.top_k < 0) fail(ErrorKind::usage, "top_k should be 0 (off) or more, not ", options.top_k);
+}
+
+at::Tensor sampling_probabilities(const at::Tensor& logits, const SamplerOptions& options) {
+  at::Tensor scores = options.temperature == 1.0 ? logits : logits / options.temperature;  // (B, V)
+  if (options.top_k > 0 && options.top_k < scores.size(1)) scores = keep_top_k(scores, options.top_k);
+  if (options.top_p < 1.0) scores = keep_top_p(scores, options.top_p);
+  return at::softmax(scores, 1);
+}
+
+at::Tensor sample(const at::Tensor& logits, const SamplerOptions& options, int64_t legal, at::Generator& generator) {
+  if (options.temperature == 0) {
+    at::Tensor allowed = to_host(logits).narrow(1, 0, legal);  // (B, legal)
+    if (allowed.isnan().any().item<bool>()) fail_not_a_number();
+    return at::argmax(allowed, 1);
+  }
+  // The noise does not depend on the logits: it is drawn before they are asked for, while a device still computes them.
+  at::Tensor noise = at::empty({logits.size(0), logits.size(1)}, at::kFloat).exponential_(1.0, generator);  // (B, V)
+  at::Tensor scores = to_host(logits);                                                                     // (B, V)
+  at::Tensor probabilities = sampling_probabilities(scores, options);                                      // (B, V)
+  at::Tensor race = probabilities.narrow(1, 0, legal).div(noise.narrow(1, 0, legal));                      // (B, legal)
+  at::Tensor ids = at::argmax(race, 1);                                                                    // (B)
+  at::Tensor best = race.gather(1, ids.unsqueeze(1)).squeeze(1);                                           // (B)
+  if (best.isnan().any().item<bool>()) fail_not_a_number();
+  at::Tensor nothing_legal = best.eq(0);  // (B) bool
+  if (!nothing_legal.any().item<bool>()) return ids;
+  return at::where(nothing_legal, at::argmax(scores.narrow(1, 0, legal), 1), ids);
+}
+
+}  // namespace glmimage

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <vector>
+
+#include "core/parameters.h"
+
+namespace glmimage::train {
+
+struct AdamWOptions {
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.01;  // decoupled; only parameters of two or more dimensions decay
+  double max_grad_norm = 1.0;  // clip by global norm; 0: never
+};
+
+// What one update saw.
+struct UpdateReport {
+  double grad_norm = 0;   // before clipping
+  bool skipped = false;   // a gradient was not finite: nothing was changed
+};
+
+// AdamW (Loshchilov and Hutter 2019) by LibTorch's fused kernel over float32 masters, in two groups: with and without
+// weight decay. The parameters are the very tensors of the modules.
+class AdamW {
+ public:
+  AdamW(const ParameterList& parameters, AdamWOptions options);
+
+  // Applies one update with learning rate `lr` from the parameters' .grad, then drops the gradients.
+  UpdateReport step(double lr);
+  // Moments and step count under "<name>.exp_avg", "<name>.exp_avg_sq", "step": what a resume needs.
+  NamedTensors state() const;
+  void load_state(const SafetensorsFile& file);
+
+ private:
+  struct Slot {
+    std::string name;
+    at::Tensor parameter, exp_avg, exp_avg_sq, step;
+  };
+  struct Group {
+    double weight_decay = 0;
+    std::vector<Slot> slots;
+  };
+  AdamWOptions options_;
+  std::vector<Group> groups_;
+};
+
+// Linear warm-up to `peak`, then half a cosine down to `peak * floor` at `steps`.
+double warmup_cosine(int64_t step, int64_t steps, int64_t warmup, double peak, double floor = 0.02);
+
+// An exponential moving average of parameters: shadow = decay · shadow + (1 - decay) · parameter.
+class Ema {
+ public:
+  Ema(const ParameterList& parameters, double decay);
+  // The decay ramps up as (1 + step)/(10 + step) so that early averages forget the random start.
+  void update(int64_t step);
+  NamedTensors state() const;
+  void load_state(const SafetensorsFile& file);
+  // Puts the averages into the modules (at the end, for export).
+  void apply() const;
+
+ private:
+  double decay_;
+  std::vector<std::string> names_;
+  std::vector<at::Tensor> parameters_, shadows_;
+};
+
+}  // namespace glmimage::train

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "train/world/world_tables.h"
+
+// The world's drawing material, prepared once.
+namespace glmimage::train::world {
+
+// Premultiplied RGBA, row by row.
+struct Sprite {
+  int64_t width = 0;
+  int64_t height = 0;
+  std::vector<uint8_t> rgba;  // (height, width, 4)
+};
+
+// Coverage, 0-255, row by row.
+struct Mask {
+  int64_t width = 0;
+  int64_t height = 0;
+  std::vector<uint8_t> coverage;  // (height, width)
+};
+
+// A letter at one font size; lengths in pixels, as FreeType gives them.
+struct Glyph {
+  Mask mask;
+  int64_t left = 0;     // from the pen to the mask's left edge
+  int64_t top = 0;      // from the baseline up to the mask's top edge
+  int64_t advance = 0;  // to the next letter
+};
+
+constexpr int64_t kLetters = 36;  // A-Z, 0-9
+
+// Where a letter is in GlyphSet::letters, or -1.
+int64_t letter_index(char letter);
+
+struct GlyphSet {
+  int64_t size = 0;        // pixels per em
+  int64_t cap_height = 0;  // of 'H'
+  std::array<Glyph, kLetters> letters;
+};
+
+struct Assets {
+  std::vector<Sprite> originals;                                // by emoji, as large as the font has them
+  std::vector<std::map<int64_t, Sprite>> sprites;               // by emoji, then height
+  std::vector<std::map<int64_t, Mask>> masks;                   // by shape, then height
+  std::vector<GlyphSet> glyphs;                                 // large to small
+  std::vector<std::vector<uint8_t>> emoji_stands_out;           // by emoji, then background
+};
+
+// The size an object or font of `base` pixels in a 128 pixel picture has in one of `picture` pixels.
+int64_t scaled(int64_t base, int64_t picture);
+
+// Bicubic (Catmull-Rom) with the filter widened when shrinking, on premultiplied colours.
+Sprite resize(const Sprite& sprite, int64_t width, int64_t height);
+
+// A shape in a size x size box, 4 x 4 samples per pixel.
+Mask draw_shape(ShapeForm form, int64_t size);
+
+// Errors: usage when a font cannot be read or lacks a glyph.
+Assets prepare_assets(int64_t picture, const std::string& emoji_font, const std::string& text_font);
+
+}  // namespace glmimage::train::world
