@@ -9,6 +9,15 @@ namespace glmimage {
 
 using nlohmann::json;
 
+namespace {
+
+// nlohmann::json wraps an unsigned number above 2^63 around when asked for an int64_t.
+bool fits_integer(const json& v) {
+  return v.is_number_integer() && !(v.is_number_unsigned() && v.get<uint64_t>() > static_cast<uint64_t>(INT64_MAX));
+}
+
+}  // namespace
+
 JsonObject JsonObject::open(const std::filesystem::path& file) {
   std::ifstream stream(file, std::ios::binary);
   if (!stream) {
@@ -43,7 +52,7 @@ const json& JsonObject::at(const std::string& field) const {
 
 int64_t JsonObject::integer(const std::string& field) const {
   const json& v = at(field);
-  if (!v.is_number_integer()) reject(field, concat("should be an integer, not ", v.dump()));
+  if (!fits_integer(v)) reject(field, concat("should be an integer, not ", v.dump()));
   return v.get<int64_t>();
 }
 
@@ -92,7 +101,7 @@ std::vector<int64_t> JsonObject::integers(const std::string& field) const {
   if (!v.is_array()) reject(field, "should be a list of integers");
   std::vector<int64_t> out;
   for (const json& item : v) {
-    if (!item.is_number_integer()) reject(field, "should be a list of integers");
+    if (!fits_integer(item)) reject(field, "should be a list of integers");
     out.push_back(item.get<int64_t>());
   }
   return out;

@@ -43,7 +43,7 @@ constexpr std::array<DtypeName, 15> kDtypes{{
 // 4096 -> "4,096".
 std::string grouped(uint64_t n) {
   std::string digits = std::to_string(n);
-  for (int64_t i = static_cast<int64_t>(digits.size()) - 3; i > 0; i -= 3) digits.insert(static_cast<size_t>(i), 1, ',');
+  for (size_t i = digits.size(); i > 3;) digits.insert(i -= 3, 1, ',');
   return digits;
 }
 
@@ -76,14 +76,14 @@ Mapping map_file(const std::filesystem::path& path) {
   FileDescriptor fd(raw);
   struct stat status {};
   if (::fstat(fd.get(), &status) != 0) fail(ErrorKind::checkpoint, name, ": cannot be read: ", std::strerror(errno));
-  if (!S_ISREG(status.st_mode)) fail(ErrorKind::checkpoint, name, ": expected a safetensors file, not a folder or device");
+  if (!S_ISREG(status.st_mode)) fail(ErrorKind::checkpoint, name, ": expected a safetensors file, not a folder");
   const auto size = static_cast<uint64_t>(status.st_size);
   if (size < kLengthBytes) {
     fail(ErrorKind::checkpoint, name, ": the file has ", size, " bytes, fewer than a safetensors file's first field (",
          kLengthBytes, " bytes): an incomplete download?");
   }
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
-  if (address == MAP_FAILED) fail(ErrorKind::checkpoint, name, ": cannot be mapped into memory: ", std::strerror(errno));
+  if (address == MAP_FAILED) fail(ErrorKind::checkpoint, name, ": cannot be mapped: ", std::strerror(errno));
   std::shared_ptr<const char> bytes(static_cast<const char*>(address),
                                     [size](const char* p) { ::munmap(const_cast<char*>(p), size); });
   return {std::move(bytes), size};
@@ -94,7 +94,7 @@ Mapping map_file(const std::filesystem::path& path) {
 json parse_header(const std::string& file, const char* begin, const char* end) {
   std::vector<std::set<std::string>> keys;
   auto check = [&](int depth, json::parse_event_t event, json& parsed) {
-    if (depth > kMaxJsonDepth) fail(ErrorKind::checkpoint, file, ": the header is nested too deeply: not a safetensors file?");
+    if (depth > kMaxJsonDepth) fail(ErrorKind::checkpoint, file, ": the header is nested too deeply: a broken file");
     if (event == json::parse_event_t::object_start) keys.emplace_back();
     if (event == json::parse_event_t::object_end) keys.pop_back();
     if (event == json::parse_event_t::key) {
@@ -156,7 +156,7 @@ uint64_t checked_bytes(const std::string& where, const std::vector<int64_t>& sha
   for (int64_t dim : shape) {
     empty = empty || dim == 0;
     if (__builtin_mul_overflow(strides_bytes, std::max<int64_t>(dim, 1), &strides_bytes)) {
-      fail(ErrorKind::checkpoint, where, " has the shape ", json(shape).dump(), ": more bytes than a 64-bit count holds");
+      fail(ErrorKind::checkpoint, where, " has the shape ", json(shape).dump(), ": more than 2^63 bytes");
     }
   }
   return empty ? 0 : static_cast<uint64_t>(strides_bytes);

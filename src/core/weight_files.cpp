@@ -92,7 +92,7 @@ std::vector<std::string> shard_names(const fs::path& index, const std::map<std::
 }
 
 [[noreturn]] void fail_empty(const fs::path& folder, const std::vector<std::string>& names) {
-  bool pickled = std::any_of(names.begin(), names.end(), [](const std::string& name) { return ends_with(name, ".bin"); });
+  bool pickled = std::any_of(names.begin(), names.end(), [](const std::string& n) { return ends_with(n, ".bin"); });
   fail(ErrorKind::checkpoint, folder.string(), ": holds no safetensors weights (model.safetensors or ",
        "diffusion_pytorch_model.safetensors)",
        pickled ? "; its .bin weights must be converted to safetensors first" : ": an incomplete download?");

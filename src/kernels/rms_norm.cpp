@@ -1,5 +1,6 @@
 #include "kernels/rms_norm.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/rsqrt.h>

@@ -1,5 +1,6 @@
 #include "kernels/rope.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 
 namespace glmimage::kernels {

@@ -16,9 +16,9 @@ namespace glmimage {
 
 // A prompt and the grids to fill. Text-to-image has a draft and no sources; editing has sources and no draft.
 struct PriorRequest {
-  std::vector<int64_t> input_ids;      // with one placeholder id per token of a source
-  std::vector<VisualTokens> sources;   // in the order of the prompt
-  Grid target;                         // 32-pixel tokens
+  std::vector<int64_t> input_ids;     // with one placeholder id per token of a source
+  std::vector<VisualTokens> sources;  // in the order of the prompt
+  Grid target;                        // 32-pixel tokens
   std::optional<Grid> draft;
   SamplerOptions sampling;
 };
@@ -35,11 +35,11 @@ std::vector<int64_t> place_sources(std::vector<int64_t> ids, const std::vector<V
                                    int64_t placeholder);
 
 // Draws the visual ids of a picture: exactly draft + target of them, all visual codes, whatever the model would say of
-// control ids. `generator`: a CPU generator in the state torch's global one has in the reference, that is freshly seeded
-// with the request's seed; the reference then draws once more, for the end id, which nothing reads and which is left
-// out here. Reports Stage::visual_tokens per id and stops when cancelled.
-// Throws ErrorKind::usage when prompt, sources and grids disagree.
-// Source: diffusers, GlmImagePipeline.generate_prior_tokens; transformers, GenerationMixin._sample.
+// control ids. `generator`: a CPU generator in the state torch's global one has in the reference, that is freshly
+// seeded with the request's seed; the reference then draws once more, for the end id, which nothing reads and which is
+// left out here. Reports Stage::visual_tokens per id and stops when cancelled. Throws ErrorKind::usage when prompt,
+// sources and grids disagree. Source: diffusers, GlmImagePipeline.generate_prior_tokens; transformers,
+// GenerationMixin._sample.
 PriorResult run_prior(const ArModel& model, const PriorRequest& request, at::Generator& generator,
                       Progress* progress = nullptr);
 

@@ -93,6 +93,11 @@ void Run::log(int64_t step, json values) {
                static_cast<long long>(options_.steps), line.c_str(), per_step, left / 60);
 }
 
+void Run::note(const json& values) {
+  metrics_ << values.dump() << '\n' << std::flush;
+  std::fprintf(stderr, "%s: %s\n", stage_.c_str(), values.dump().c_str());
+}
+
 void Run::save_when_due(int64_t step) {
   const int64_t next = step + 1;
   if (next == options_.steps || stopping() || (options_.save_every > 0 && next % options_.save_every == 0)) save(next);

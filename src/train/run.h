@@ -48,6 +48,8 @@ class Run {
   void log(int64_t step, nlohmann::json values);
   // Saves the state when it is due or the run is stopping. `step` is the step just finished.
   void save_when_due(int64_t step);
+  // What was measured at the end: one line on stderr and one in metrics.jsonl.
+  void note(const nlohmann::json& values);
   // Puts the averaged weights into the modules. Call once, after the loop.
   void apply_ema() { ema_.apply(); }
   const RunOptions& options() const { return options_; }

@@ -1,5 +1,6 @@
 #include "support/goldens.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/abs.h>
 #include <ATen/ops/max.h>
 #include <ATen/ops/mean.h>

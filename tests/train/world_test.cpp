@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <map>
 #include <set>
@@ -28,7 +29,8 @@ int64_t class_named(const std::string& name) {
 
 int64_t colour_named(const std::string& name) {
   const auto& table = colour_table();
-  return std::find_if(table.begin(), table.end(), [&](const Colour& colour) { return colour.name == name; }) - table.begin();
+  const auto named = [&](const Colour& colour) { return colour.name == name; };
+  return std::find_if(table.begin(), table.end(), named) - table.begin();
 }
 
 // Pixels that differ from the background.
@@ -47,13 +49,16 @@ uint64_t fingerprint(const std::vector<uint8_t>& bytes) {  // FNV-1a
 
 TEST(World, CanonicalCaptions) {
   const World& world = shared_world();
-  EXPECT_EQ(world.with_object(class_named("red apple"), colour_named("green")).caption, "a red apple on a green background");
+  EXPECT_EQ(world.with_object(class_named("red apple"), colour_named("green")).caption,
+            "a red apple on a green background");
   EXPECT_EQ(world.with_object(class_named("blue circle"), colour_named("yellow")).caption,
             "a blue circle on a yellow background");
-  EXPECT_EQ(world.with_object(class_named("orange"), colour_named("orange")).caption, "an orange on an orange background");
+  EXPECT_EQ(world.with_object(class_named("orange"), colour_named("orange")).caption,
+            "an orange on an orange background");
   EXPECT_EQ(world.with_object(class_named("cat"), colour_named("red"), "HELLO").caption,
             "a cat on a red background with the text \"HELLO\"");
-  EXPECT_EQ(world.with_object(text_class(), colour_named("blue"), "42").caption, "the text \"42\" on a blue background");
+  EXPECT_EQ(world.with_object(text_class(), colour_named("blue"), "42").caption,
+            "the text \"42\" on a blue background");
 
   Scene two = world.with_object(class_named("dog"), colour_named("white"));
   two.objects.push_back(world.with_object(class_named("car"), 0).objects[0]);
@@ -67,7 +72,9 @@ TEST(World, CanonicalCaptions) {
 TEST(World, TheAppleIsSampledInItsCanonicalForm) {
   std::mt19937_64 random(3);
   int64_t seen = 0;
-  for (int i = 0; i < 20000; ++i) seen += shared_world().sample(random).caption == "a red apple on a green background" ? 1 : 0;
+  for (int i = 0; i < 20000; ++i) {
+    seen += shared_world().sample(random).caption == "a red apple on a green background" ? 1 : 0;
+  }
   EXPECT_GE(seen, 3);
 }
 
@@ -97,7 +104,12 @@ TEST(World, SeedOneIsPortable) {
   std::mt19937_64 random(1);
   std::vector<std::string> captions;
   for (int i = 0; i < 4; ++i) captions.push_back(shared_world().sample(random).caption);
-  EXPECT_THAT(captions, testing::ElementsAre("an owl on a red background", "a white triangle on a black background with the text \"STAR\"", "a frog to the right of grapes on a red background", "a cat to the right of a blue square on a purple background with the text \"PYWEUM\""));
+  EXPECT_THAT(captions,
+              testing::ElementsAre("an owl on a red background",
+                                   "a white triangle on a black background with the text \"STAR\"",
+                                   "a frog to the right of grapes on a red background",
+                                   "a cat to the right of a blue square on a purple background "
+                                   "with the text \"PYWEUM\""));
 }
 
 TEST(World, EveryObjectIsSeenAndUnlikeTheOthers) {
@@ -126,7 +138,8 @@ TEST(World, CaptionsNameWhatIsThere) {
       std::string caption = scene.caption;
       caption[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(caption[0])));
       const char* alias = object.kind == ObjectKind::emoji ? emoji_table()[object.index].alias : nullptr;
-      EXPECT_TRUE(caption.find(name) != std::string::npos || (alias != nullptr && caption.find(alias) != std::string::npos))
+      const bool aliased = alias != nullptr && caption.find(alias) != std::string::npos;
+      EXPECT_TRUE(aliased || caption.find(name) != std::string::npos)
           << scene.caption << " does not name " << name;
       EXPECT_TRUE(shared_world().stands_out(object, scene.background)) << scene.caption;
     }
@@ -235,7 +248,9 @@ TEST(World, CorpusHoldsNamesWordsAndColours) {
   EXPECT_TRUE(distinct.contains("a red apple on a green background"));
   std::string all;
   for (const std::string& caption : corpus) all += caption + "\n";
-  for (int64_t id = 1; id < text_class(); ++id) EXPECT_THAT(all.find(class_names()[id]), testing::Ne(std::string::npos));
+  for (int64_t id = 1; id < text_class(); ++id) {
+    EXPECT_NE(all.find(class_names()[id]), std::string::npos) << class_names()[id];
+  }
   for (const char* word : word_table()) EXPECT_TRUE(all.find(word) != std::string::npos) << word;
 }
 

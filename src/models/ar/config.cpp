@@ -63,7 +63,8 @@ void read_rope(const JsonObject& rope, ArConfig& c) {
   }
   const int64_t rotary = c.rotary_dim();
   if (rotary == 0 || rotary % 2 != 0) {
-    rope.reject("partial_rotary_factor", concat("turns ", rotary, " of ", c.head_dim, " dimensions; expected an even number"));
+    rope.reject("partial_rotary_factor",
+                concat("turns ", rotary, " of ", c.head_dim, " dimensions; expected an even number"));
   }
   c.mrope_section = rope.integers("mrope_section");
   bool negative = false;

@@ -23,7 +23,7 @@ struct ArConfig {
   bool attention_bias = true;  // on q, k and v
   double rms_norm_eps = 1e-5;
   double rope_theta = 10000;
-  double partial_rotary_factor = 1;     // rotary_dim() = trunc(head_dim · factor)
+  double partial_rotary_factor = 1;    // rotary_dim() = trunc(head_dim · factor)
   std::vector<int64_t> mrope_section;  // frequencies per axis (temporal, height, width), contiguous
   int64_t begin_image_id = 0, end_image_id = 0, image_placeholder_id = 0;
   int64_t eos_id = 0, pad_id = 0;
@@ -44,7 +44,7 @@ struct ArConfig {
 struct GenerationConfig {
   double temperature = 0.9;
   double top_p = 0.75;
-  int64_t top_k = 0;  // 0: none
+  int64_t top_k = 0;                 // 0: none
   int64_t eos_id = -1, pad_id = -1;  // for the round trip only; -1: not named
 
   // A field missing from a file that exists takes the value the reference gives it (temperature 1, top_p 1, top_k 50).

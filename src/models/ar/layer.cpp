@@ -57,7 +57,8 @@ at::Tensor ArAttention::attend_prompt(const Projected& p, const ArContext& conte
   } else {
     options.mask = kernels::Mask::causal;
   }
-  at::Tensor y = kernels::attention(p.q.transpose(1, 2), p.k.transpose(1, 2), p.v.transpose(1, 2), options);  // (B, Hq, T, hd)
+  at::Tensor y =
+      kernels::attention(p.q.transpose(1, 2), p.k.transpose(1, 2), p.v.transpose(1, 2), options);  // (B, Hq, T, hd)
   return y.transpose(1, 2).flatten(2);
 }
 
@@ -65,12 +66,15 @@ at::Tensor ArAttention::attend_cached(const Projected& p, const ArContext& conte
   const int64_t batch = p.q.size(0), known = context.cache->length() + 1;
   // The query heads of one KV head take the place of the query tokens, so keys and values are read once, unexpanded.
   at::Tensor grouped = p.q.reshape({batch, kv_heads, heads / kv_heads, head_dim});  // (B, Hkv, Hq/Hkv, hd)
+  kernels::AttentionOptions options;
+  options.bias = context.bias;
   at::Tensor y = kernels::attention(grouped, context.cache->keys(layer, known), context.cache->values(layer, known),
-                                    {.bias = context.bias});  // (B, Hkv, Hq/Hkv, hd)
+                                    options);  // (B, Hkv, Hq/Hkv, hd)
   return y.reshape({batch, 1, heads * head_dim});
 }
 
-at::Tensor ArAttention::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context, int64_t layer) const {
+at::Tensor ArAttention::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context,
+                                   int64_t layer) const {
   const Projected p = project(x, rope);
   if (context.cache) context.cache->write(layer, p.k.transpose(1, 2), p.v.transpose(1, 2));
   const bool continues = context.cache && context.cache->length() > 0;
@@ -78,7 +82,8 @@ at::Tensor ArAttention::operator()(const at::Tensor& x, const Rope& rope, const 
 }
 
 ArMlp::ArMlp(const ArConfig& c)
-    : gate_up(c.hidden_size, 2 * c.intermediate_size, Bias::none), down(c.intermediate_size, c.hidden_size, Bias::none) {}
+    : gate_up(c.hidden_size, 2 * c.intermediate_size, Bias::none),
+      down(c.intermediate_size, c.hidden_size, Bias::none) {}
 
 void ArMlp::list(ParameterList& list, const std::string& prefix, double init_std) {
   gate_up.list(list, prefix + ".gate_up_proj", init_std);
@@ -88,7 +93,7 @@ void ArMlp::list(ParameterList& list, const std::string& prefix, double init_std
 at::Tensor ArMlp::operator()(const at::Tensor& x) const {
   const int64_t width = down.in;
   at::Tensor both = gate_up(x);  // (B, T, 2F)
-  return down(both.narrow(-1, width, width) * at::silu(both.narrow(-1, 0, width)));
+  return down(both.narrow(-1, width, width).mul(at::silu(both.narrow(-1, 0, width))));
 }
 
 ArLayer::ArLayer(const ArConfig& c)
@@ -109,8 +114,8 @@ void ArLayer::list(ParameterList& list, const std::string& prefix, double init_s
 }
 
 at::Tensor ArLayer::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context, int64_t layer) const {
-  at::Tensor y = x + attention_output_norm(attention(attention_input_norm(x), rope, context, layer));  // (B, T, D)
-  return y + mlp_output_norm(mlp(mlp_input_norm(y)));
+  at::Tensor y = x.add(attention_output_norm(attention(attention_input_norm(x), rope, context, layer)));  // (B, T, D)
+  return y.add(mlp_output_norm(mlp(mlp_input_norm(y))));
 }
 
 }  // namespace glmimage

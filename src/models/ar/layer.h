@@ -38,7 +38,7 @@ struct ArAttention {
     at::Tensor q, k, v;  // (B, T, Hq | Hkv, hd), q and k turned
   };
   Projected project(const at::Tensor& x, const Rope& rope) const;
-  at::Tensor attend_prompt(const Projected& p, const ArContext& context) const;               // -> (B, T, Hq·hd)
+  at::Tensor attend_prompt(const Projected& p, const ArContext& context) const;                 // -> (B, T, Hq·hd)
   at::Tensor attend_cached(const Projected& p, const ArContext& context, int64_t layer) const;  // -> (B, 1, Hq·hd)
 };
 

@@ -12,15 +12,16 @@
 namespace glmimage {
 namespace {
 
-// Scores to add for a causal sequence whose keys count only where key_mask (B, T) says so: (B, 1, T, T). Every token sees
-// itself, or a row of nothing but -inf would turn into NaN and poison the gradients.
+// Scores to add for a causal sequence whose keys count only where key_mask (B, T) says so: (B, 1, T, T). Every token
+// sees itself, or a row of nothing but -inf would turn into NaN and poison the gradients.
 at::Tensor masked_causal_bias(const at::Tensor& key_mask, const at::Tensor& like) {
   const int64_t tokens = key_mask.size(1);
   const auto flags = key_mask.options().dtype(at::kBool);
-  at::Tensor causal = at::ones({tokens, tokens}, flags).tril();                                        // (T, T)
-  at::Tensor visible = key_mask.to(at::kBool).unsqueeze(1).unsqueeze(1).logical_and(causal);           // (B, 1, T, T)
+  at::Tensor causal = at::ones({tokens, tokens}, flags).tril();                               // (T, T)
+  at::Tensor visible = key_mask.to(at::kBool).unsqueeze(1).unsqueeze(1).logical_and(causal);  // (B, 1, T, T)
   visible = visible.logical_or(at::eye(tokens, flags));
-  return at::zeros(visible.sizes(), like.options()).masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
+  return at::zeros(visible.sizes(), like.options())
+      .masked_fill(visible.logical_not(), -std::numeric_limits<double>::infinity());
 }
 
 // The same for one new token over all cached keys: key_mask (B, Tk) -> (B, 1, 1, Tk).
@@ -82,7 +83,8 @@ at::Tensor ArModel::forward(const at::Tensor& embeddings, const Rope& rope,
 
 at::Tensor ArModel::prefill(const at::Tensor& embeddings, const Rope& rope, KvCache& cache,
                             const std::optional<at::Tensor>& key_mask) const {
-  if (cache.length() != 0) fail(ErrorKind::internal, "prefill needs an empty cache; it holds ", cache.length(), " tokens");
+  if (cache.length() != 0)
+    fail(ErrorKind::internal, "prefill needs an empty cache; it holds ", cache.length(), " tokens");
   ArContext context{.bias = std::nullopt, .cache = &cache};
   if (key_mask) context.bias = masked_causal_bias(*key_mask, embeddings);
   at::Tensor hidden = run(embeddings, rope, context);  // (B, T, D)

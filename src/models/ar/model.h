@@ -34,8 +34,8 @@ struct ArModel {
   // positions (3, B, T) int64 -> the table forward() takes, in the type and on the device of the weights.
   Rope rope(const at::Tensor& positions) const;
 
-  // Whole sequences, teacher-forced: embeddings (B, T, D) -> hidden (B, T, D) after the final norm. Causal, so padding on
-  // the right needs no mask. key_mask (B, T) bool, true where a token counts: needed for padding on the left.
+  // Whole sequences, teacher-forced: embeddings (B, T, D) -> hidden (B, T, D) after the final norm. Causal, so padding
+  // on the right needs no mask. key_mask (B, T) bool, true where a token counts: needed for padding on the left.
   // Differentiable.
   at::Tensor forward(const at::Tensor& embeddings, const Rope& rope,
                      const std::optional<at::Tensor>& key_mask = std::nullopt) const;

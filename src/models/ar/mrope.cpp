@@ -22,11 +22,11 @@ Rope mrope(const ArConfig& config, const at::Tensor& positions, const at::Tensor
     axes.insert(axes.end(), static_cast<size_t>(config.mrope_section[i]), static_cast<int64_t>(i % 3));
   }
   const at::Device device = positions.device();
-  at::Tensor exponents = at::arange(0, rotary, 2, at::kFloat) / rotary;                    // (R/2)
-  at::Tensor frequencies = (1.0 / at::pow(config.rope_theta, exponents)).to(device);       // (R/2)
-  at::Tensor axis = at::tensor(axes, at::kLong).to(device);                                // (R/2)
+  at::Tensor exponents = at::arange(0, rotary, 2, at::kFloat).div(rotary);                  // (R/2)
+  at::Tensor frequencies = at::pow(config.rope_theta, exponents).reciprocal().to(device);   // (R/2)
+  at::Tensor axis = at::tensor(axes, at::kLong).to(device);                                 // (R/2)
   at::Tensor position = positions.to(at::kFloat).index_select(0, axis).permute({1, 2, 0});  // (B, T, R/2)
-  at::Tensor angles = (position * frequencies).unsqueeze(2);                               // (B, T, 1, R/2)
+  at::Tensor angles = position.mul(frequencies).unsqueeze(2);                               // (B, T, 1, R/2)
   return {at::cos(angles).to(like.options()).contiguous(), at::sin(angles).to(like.options()).contiguous()};
 }
 

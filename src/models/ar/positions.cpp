@@ -37,11 +37,13 @@ int64_t place_prompt(PositionTable& table, const std::vector<int64_t>& ids, cons
   const std::vector<int64_t> begins = places_of(ids, markers.begin), ends = places_of(ids, markers.end);
   int64_t next = 0, placed = 0;
   for (size_t i = 0; i < sources.size(); ++i) {
-    if (i >= begins.size()) fail(ErrorKind::usage, "the prompt has ", ends.size(), " image ends but fewer image begins");
+    if (i >= begins.size())
+      fail(ErrorKind::usage, "the prompt has ", ends.size(), " image ends but fewer image begins");
     const int64_t start = begins[i] + 1, end = ends[i];
     if (start < placed || end - start != sources[i].count()) {
-      fail(ErrorKind::usage, "picture ", i + 1, " of the prompt holds ", end - start, " ids, expected ", sources[i].count(),
-           " for its grid of ", sources[i].height, " x ", sources[i].width, "; does the text contain image markers?");
+      fail(ErrorKind::usage, "picture ", i + 1, " of the prompt holds ", end - start, " ids, expected ",
+           sources[i].count(), " for its grid of ", sources[i].height, " x ", sources[i].width,
+           "; does the text contain image markers?");
     }
     next = place_text(table, start - placed, next);
     next = place_picture(table, sources[i], next);

@@ -1,5 +1,6 @@
 #include "models/dit/block.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/gelu.h>
@@ -58,9 +59,12 @@ void FeedForward::list(ParameterList& list, const std::string& prefix) {
 at::Tensor FeedForward::operator()(const at::Tensor& x) const {
   const at::Tensor inner = proj_in(x);  // (…, inner)
   switch (activation) {
-    case Activation::gelu: return proj_out(at::gelu(inner));
-    case Activation::gelu_tanh: return proj_out(at::gelu(inner, "tanh"));
-    case Activation::silu: break;
+    case Activation::gelu:
+      return proj_out(at::gelu(inner));
+    case Activation::gelu_tanh:
+      return proj_out(at::gelu(inner, "tanh"));
+    case Activation::silu:
+      break;
   }
   return proj_out(at::silu(inner));
 }
@@ -101,8 +105,10 @@ at::Tensor DitBlock::attend(const at::Tensor& joint, const DitAttention& context
   if (context.references) kv = {behind(context.references->k, kv.k), behind(context.references->v, kv.v)};
 
   const int64_t queries = joint.size(1) - first_query;
-  const DitRope turn = {context.rope.cos.narrow(0, first_query, queries), context.rope.sin.narrow(0, first_query, queries)};
-  const at::Tensor q = normed_heads(to_q, joint.narrow(1, first_query, queries), turn);  // (B, queries, heads, head_dim)
+  const DitRope turn = {context.rope.cos.narrow(0, first_query, queries),
+                        context.rope.sin.narrow(0, first_query, queries)};
+  const at::Tensor q =
+      normed_heads(to_q, joint.narrow(1, first_query, queries), turn);  // (B, queries, heads, head_dim)
   kernels::AttentionOptions options;
   if (context.key_bias.defined()) options.bias = context.key_bias;
   const at::Tensor mixed = kernels::attention(q.transpose(1, 2), kv.k.transpose(1, 2), kv.v.transpose(1, 2), options);
@@ -122,9 +128,9 @@ DitStreams DitBlock::operator()(const DitStreams& h, const at::Tensor& e, const 
     const at::Tensor glyphs = output == GlyphOutput::keep ? h.glyphs : at::Tensor();
     return {at::addcmul(x, m.gate_mlp, ff(ff_x)), glyphs};
   }
-  const at::Tensor c = at::addcmul(h.glyphs, m.c_gate_msa, a.narrow(1, 0, g));      // (B, G, D)
-  const at::Tensor ff_c = modulate(c, m.c_shift_mlp, m.c_scale_mlp);                // (B, G, D)
-  const at::Tensor f = ff(join(ff_c, ff_x));                                        // (B, G + N, D): weights read once
+  const at::Tensor c = at::addcmul(h.glyphs, m.c_gate_msa, a.narrow(1, 0, g));  // (B, G, D)
+  const at::Tensor ff_c = modulate(c, m.c_shift_mlp, m.c_scale_mlp);            // (B, G, D)
+  const at::Tensor f = ff(join(ff_c, ff_x));                                    // (B, G + N, D): weights read once
   return {at::addcmul(x, m.gate_mlp, f.narrow(1, g, n)), at::addcmul(c, m.c_gate_mlp, f.narrow(1, 0, g))};
 }
 

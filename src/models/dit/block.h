@@ -38,8 +38,8 @@ struct DitStreams {
 
 // What attention needs besides the streams.
 struct DitAttention {
-  DitRope rope;                         // over the G + N tokens
-  at::Tensor key_bias;                  // (B, 1, 1, S + G + N), -inf at keys that are padding; undefined: every key counts
+  DitRope rope;         // over the G + N tokens
+  at::Tensor key_bias;  // (B, 1, 1, S + G + N), -inf at keys that are padding; undefined: every key counts
   const KeyValue* references = nullptr;  // read: S more keys and values in front, (1 or B, S, heads, head_dim)
   KeyValue* written = nullptr;           // write: receives this pass's keys and values
 };

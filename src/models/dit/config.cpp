@@ -7,7 +7,8 @@ namespace glmimage {
 DitConfig DitConfig::from_json(const JsonObject& json) {
   const std::string kind = json.text("_class_name");
   if (kind != "GlmImageTransformer2DModel") {
-    json.reject("_class_name", concat("is '", kind, "', expected 'GlmImageTransformer2DModel': not a GLM-Image transformer"));
+    json.reject("_class_name",
+                concat("is '", kind, "', expected 'GlmImageTransformer2DModel': not a GLM-Image transformer"));
   }
   DitConfig c;
   c.heads = json.positive("num_attention_heads");

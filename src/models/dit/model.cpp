@@ -1,5 +1,6 @@
 #include "models/dit/model.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/addcmul.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones.h>
@@ -28,8 +29,8 @@ void check(const DitInput& in, const DitConfig& config) {
   const int64_t p = config.patch_size;
   if (in.latents.dim() != 4 || in.latents.size(1) != config.in_channels || in.latents.size(2) % p != 0 ||
       in.latents.size(3) % p != 0) {
-    fail(ErrorKind::internal, "dit: latents of shape ", in.latents.sizes(), ", expected (B, ", config.in_channels, ", ", p,
-         "·h, ", p, "·w)");
+    fail(ErrorKind::internal, "dit: latents of shape ", in.latents.sizes(), ", expected (B, ", config.in_channels, ", ",
+         p, "·h, ", p, "·w)");
   }
   if (in.glyphs.dim() != 3 || in.glyphs.size(2) != config.text_dim) {
     fail(ErrorKind::internal, "dit: glyphs of shape ", in.glyphs.sizes(), ", expected (B, G, ", config.text_dim, ")");

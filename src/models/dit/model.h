@@ -19,14 +19,14 @@ namespace glmimage {
 // One pass's inputs, all on the model's device. B pictures share one size; tensors written (B or 1, …) may have one row
 // for all of them. With p the patch size, latents of (p·h, p·w) are h x w = N image tokens.
 struct DitInput {
-  at::Tensor latents;      // (B, C, p·h, p·w), any float type: cast to the model's
-  at::Tensor glyphs;       // (B or 1, G, text_dim), G may be 0
-  at::Tensor glyph_mask;   // (B or 1, G) bool, true = real, false = padding; undefined: all real
-  at::Tensor prior_ids;    // (B or 1, N) int64 in [0, codes)
-  at::Tensor prior_drop;   // (B or 1) or (B or 1, N) bool, true = no prior here; undefined: none dropped
-  at::Tensor timestep;     // (B or 1) float, the schedule's label minus 1; 0 for references
-  at::Tensor target_size;  // (B or 1, 2) float32: (height, width) in pixels
-  at::Tensor crop;         // (B or 1, 2) float32: (top, left) in pixels
+  at::Tensor latents;          // (B, C, p·h, p·w), any float type: cast to the model's
+  at::Tensor glyphs;           // (B or 1, G, text_dim), G may be 0
+  at::Tensor glyph_mask = {};  // (B or 1, G) bool, true = real, false = padding; undefined: all real
+  at::Tensor prior_ids;        // (B or 1, N) int64 in [0, codes)
+  at::Tensor prior_drop = {};  // (B or 1) or (B or 1, N) bool, true = no prior here; undefined: none dropped
+  at::Tensor timestep;         // (B or 1) float, the schedule's label minus 1; 0 for references
+  at::Tensor target_size;      // (B or 1, 2) float32: (height, width) in pixels
+  at::Tensor crop;             // (B or 1, 2) float32: (top, left) in pixels
 };
 
 // The part of a pass that does not change from step to step.
@@ -62,7 +62,7 @@ struct DitModel {
                   const ReferenceCache* references = nullptr) const;
 
   // The pieces of step, for a training loop that runs the blocks itself (recomputing them to save memory).
-  at::Tensor conditioning(const at::Tensor& timestep, const DitPrepared& prepared) const;             // -> e (B, T)
+  at::Tensor conditioning(const at::Tensor& timestep, const DitPrepared& prepared) const;  // -> e (B, T)
   DitStreams embed(const at::Tensor& latents, const DitPrepared& prepared) const;
   at::Tensor key_bias(const DitPrepared& prepared, const ReferenceCache* references, int64_t batch) const;
   at::Tensor finish(const at::Tensor& image, const at::Tensor& e, Grid grid) const;
@@ -71,13 +71,13 @@ struct DitModel {
   at::Device device() const { return image_projector.weight.device(); }
 
   DitConfig config;
-  Linear image_projector;             // "image_projector.proj"
+  Linear image_projector;  // "image_projector.proj"
   FeedForward glyph_projector;
   Embedding prior_token_embedding;
   FeedForward prior_projector;
   TimeConditionEmbed time_condition_embed;
   std::vector<DitBlock> transformer_blocks;
-  Linear norm_out;                    // "norm_out.linear"
+  Linear norm_out;  // "norm_out.linear"
   Linear proj_out;
 
  private:

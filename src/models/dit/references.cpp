@@ -31,8 +31,8 @@ void ReferenceCache::append(std::vector<KeyValue> pass) {
   }
   const at::Tensor& k = pass.front().k;
   if (pass.size() != blocks.size() || k.size(0) != samples()) {
-    fail(ErrorKind::internal, "reference cache: ", pass.size(), " blocks of ", k.size(0), " samples cannot be appended to ",
-         blocks.size(), " blocks of ", samples());
+    fail(ErrorKind::internal, "reference cache: ", pass.size(), " blocks of ", k.size(0),
+         " samples cannot be appended to ", blocks.size(), " blocks of ", samples());
   }
   if (mask.defined()) mask = at::cat({mask, flags(samples(), k.size(1), true, mask.device())}, 1);
   for (size_t i = 0; i < blocks.size(); ++i) {

@@ -10,8 +10,8 @@
 namespace glmimage {
 
 // What the transformer keeps of reference pictures: keys and values of every block. One sample (row) serves every
-// picture of a batch; else there are as many samples as pictures, or a divisor of their number (each repeated in a row).
-// 2·layers·D values per token: 480 KiB in bfloat16 for the published model, 1.9 GiB for a picture of 1024 x 1024.
+// picture of a batch; else there are as many samples as pictures, or a divisor of their number (each repeated in a
+// row). 2·layers·D values per token: 480 KiB in bfloat16 for the published model, 1.9 GiB for a picture of 1024 x 1024.
 struct ReferenceCache {
   std::vector<KeyValue> blocks;  // each k, v (samples, S, heads, head_dim); empty: nothing written yet
   at::Tensor mask;               // (samples, S) bool, false at padding or dropped references; undefined: all real

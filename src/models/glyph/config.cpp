@@ -20,9 +20,11 @@ GlyphConfig GlyphConfig::from_json(const JsonObject& json) {
   // Files older than this field mean the constant T5 had then.
   c.max_distance = json.has("relative_attention_max_distance") ? json.positive("relative_attention_max_distance") : 128;
   c.eps = json.number("layer_norm_epsilon");
-  if (c.buckets % 4 != 0) json.reject("relative_attention_num_buckets", concat("should be a multiple of 4, not ", c.buckets));
+  if (c.buckets % 4 != 0)
+    json.reject("relative_attention_num_buckets", concat("should be a multiple of 4, not ", c.buckets));
   if (c.max_distance <= c.buckets / 4) {
-    json.reject("relative_attention_max_distance", concat("should be more than ", c.buckets / 4, ", not ", c.max_distance));
+    json.reject("relative_attention_max_distance",
+                concat("should be more than ", c.buckets / 4, ", not ", c.max_distance));
   }
   return c;
 }

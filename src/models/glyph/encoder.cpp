@@ -1,12 +1,12 @@
 #include "models/glyph/encoder.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/where.h>
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -123,23 +123,23 @@ void GlyphEncoder::list(ParameterList& list, const std::string& table_name) {
   final_layer_norm.list(list, "encoder.final_layer_norm");
 }
 
-// (B or 1, heads, tokens, tokens): the table's entry for every distance, and the lowest number at padded keys.
+// (B or 1, heads, tokens, tokens): the table's entry for every distance, and -inf at padded keys.
 at::Tensor GlyphEncoder::score_bias(int64_t tokens, const at::Tensor& mask) const {
   const at::Tensor buckets = relative_buckets(tokens, config.buckets, config.max_distance).to(device());
   const at::Tensor by_distance = relative_attention_bias(buckets).t();  // (heads, 2·tokens - 1)
   // Row i of the table starts at distance -i: the windows of the distances, last one first.
   const at::Tensor bias = by_distance.unfold(1, tokens, 1).flip(1).unsqueeze(0);  // (1, heads, tokens, tokens)
   if (!mask.defined()) return bias;
-  const double lowest = bias.scalar_type() == at::kHalf ? -65504.0 : -std::numeric_limits<float>::max();
-  return bias.masked_fill(mask.logical_not().unsqueeze(1).unsqueeze(1), bias.scalar_type() == at::kBFloat16 ? -3.3e38 : lowest);
+  const at::Tensor padding = mask.logical_not().unsqueeze(1).unsqueeze(1);  // (B, 1, 1, tokens)
+  return bias.masked_fill(padding, -std::numeric_limits<double>::infinity());
 }
 
 at::Tensor GlyphEncoder::forward(const at::Tensor& ids, const at::Tensor& mask) const {
   if (ids.dim() != 2 || ids.size(1) == 0) {
     fail(ErrorKind::internal, "glyph encoder: ids of shape ", ids.sizes(), ", expected (B, T) with T > 0");
   }
-  at::Tensor x = shared(ids);                                // (B, T, width)
-  const at::Tensor bias = score_bias(ids.size(1), mask);     // (B or 1, heads, T, T)
+  at::Tensor x = shared(ids);                             // (B, T, width)
+  const at::Tensor bias = score_bias(ids.size(1), mask);  // (B or 1, heads, T, T)
   for (const GlyphBlock& block : blocks) x = block(x, bias);
   return norm(final_layer_norm, x);
 }

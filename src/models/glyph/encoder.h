@@ -13,8 +13,8 @@
 
 namespace glmimage {
 
-// The bucket of the T5 relative position r = key - query, for r = -(tokens-1) .. tokens-1 -> (2·tokens - 1) int64 on the
-// CPU. Half of the buckets are for keys behind the query; small distances have one each, larger ones share
+// The bucket of the T5 relative position r = key - query, for r = -(tokens-1) .. tokens-1 -> (2·tokens - 1) int64 on
+// the CPU. Half of the buckets are for keys behind the query; small distances have one each, larger ones share
 // logarithmically. Raffel et al. 2020; reference: transformers, T5Attention (bidirectional).
 at::Tensor relative_buckets(int64_t tokens, int64_t buckets, int64_t max_distance);
 
@@ -43,8 +43,8 @@ struct GlyphEncoder {
 
   void list(ParameterList& list, const std::string& table_name = "shared.weight");
 
-  // ids (B, T) int64 on the model's device; mask (B, T) bool, true at real ids, undefined: all real
-  // -> (B, T, width) in the model's type. Rows at padding have no meaning.
+  // ids (B, T) int64 on the model's device; mask (B, T) bool, true at real ids (at least one a row), undefined:
+  // all real -> (B, T, width) in the model's type. Rows at padding have no meaning.
   at::Tensor forward(const at::Tensor& ids, const at::Tensor& mask = {}) const;
 
   at::ScalarType dtype() const { return shared.weight.scalar_type(); }

@@ -25,8 +25,8 @@ Face open_face(FT_Library library, const std::string& path, const char* package)
   FT_Face face = nullptr;
   const FT_Error code = FT_New_Face(library, path.c_str(), 0, &face);
   if (code != 0) {
-    fail(ErrorKind::usage, "cannot read the font ", path, " (FreeType error ", code, "): install the Debian package ", package,
-         " or name the font's path");
+    fail(ErrorKind::usage, "cannot read the font ", path, " (FreeType error ", code, "): install the Debian package ",
+         package, " or name the font's path");
   }
   return Face(face, &FT_Done_Face);
 }
@@ -102,7 +102,8 @@ Assets prepare_assets(int64_t picture, const std::string& emoji_font, const std:
   const Face emoji_face = open_face(library.get(), emoji_font, "fonts-noto-color-emoji");
   const Face text_face = open_face(library.get(), text_font, "fonts-dejavu-core");
   if (emoji_face->num_fixed_sizes < 1 || FT_Select_Size(emoji_face.get(), 0) != 0) {
-    fail(ErrorKind::usage, emoji_font, " has no bitmaps of size ", kEmojiSize, ": the outline variant of the emoji font?");
+    fail(ErrorKind::usage, emoji_font, " has no bitmaps of size ", kEmojiSize,
+         ": the outline variant of the emoji font?");
   }
   Assets assets;
   for (const Emoji& emoji : emoji_table()) {

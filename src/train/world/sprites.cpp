@@ -108,7 +108,9 @@ Sprite resize(const Sprite& sprite, int64_t width, int64_t height) {
     for (int64_t x = 0; x < width; ++x) {
       const float alpha = std::clamp(std::round(line[x * 4 + 3]), 0.F, 255.F);
       // Overshoot must not leave a colour brighter than its own alpha allows.
-      for (int c = 0; c < 3; ++c) to[x * 4 + c] = static_cast<uint8_t>(std::clamp(std::round(line[x * 4 + c]), 0.F, alpha));
+      for (int c = 0; c < 3; ++c) {
+        to[x * 4 + c] = static_cast<uint8_t>(std::clamp(std::round(line[x * 4 + c]), 0.F, alpha));
+      }
       to[x * 4 + 3] = static_cast<uint8_t>(alpha);
     }
   }

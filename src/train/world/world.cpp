@@ -85,7 +85,9 @@ const std::vector<std::string>& class_names() {
       list.push_back(name.substr(article));
     }
     for (const Shape& shape : shape_table()) {
-      for (int64_t c = 0; c < kShapeColours; ++c) list.push_back(std::string(colour_table()[c].name) + " " + shape.name);
+      for (int64_t c = 0; c < kShapeColours; ++c) {
+        list.push_back(std::string(colour_table()[c].name) + " " + shape.name);
+      }
     }
     list.emplace_back("text");
     return list;
@@ -109,10 +111,12 @@ bool World::stands_out(const Object& object, int64_t background) const {
   return assets_->emoji_stands_out.at(object.index).at(background) != 0;
 }
 
-// Sets sizes and places from arrangement, objects and text; without dice, no jitter and the middle sizes. Numbers are for
-// a picture of 128 pixels. With a word the objects move away from its band.
+// Sets sizes and places from arrangement, objects and text; without a generator, no jitter and the middle sizes.
+// Numbers are for a picture of 128 pixels. With a word the objects move away from its band.
 void World::lay_out(Scene& scene, std::mt19937_64* random) const {
-  const auto pick = [&](int64_t low, int64_t high) { return random ? Dice(*random).between(low, high) : (low + high) / 2; };
+  const auto pick = [&](int64_t low, int64_t high) {
+    return random != nullptr ? Dice(*random).between(low, high) : (low + high) / 2;
+  };
   const auto at = [&](int64_t base) { return scaled(base, options_.size); };
   const bool pair = scene.objects.size() > 1, has_text = !scene.text.empty();
   const int64_t shift = !has_text || scene.objects.empty() ? 0 : scene.text_place == TextPlace::top ? 12 : -12;
@@ -120,7 +124,8 @@ void World::lay_out(Scene& scene, std::mt19937_64* random) const {
   for (size_t i = 0; i < scene.objects.size(); ++i) {
     Object& object = scene.objects[i];
     // 52-60 for pairs, 64-88 alone; placed ones and those above a word stop earlier, to stay inside and apart.
-    const int64_t largest = scene.arrangement == Arrangement::centre ? (has_text ? 5 : 6) : (has_text && vertical ? 3 : 4);
+    const bool centred = scene.arrangement == Arrangement::centre;
+    const int64_t largest = centred ? (has_text ? 5 : 6) : (has_text && vertical ? 3 : 4);
     object.size = at(object_sizes()[pair ? pick(0, 2) : pick(3, largest)]);
     int64_t x = 64, y = 64 + shift;
     const int64_t side = i == 0 ? 1 : -1;  // the second object lies where the first does not
@@ -183,8 +188,8 @@ Scene World::sample(std::mt19937_64& random) const {
 
 Scene World::with_object(int64_t class_id, int64_t background, const std::string& text) const {
   if (class_id < 1 || class_id > text_class() || background < 0 || background >= background_count()) {
-    fail(ErrorKind::usage, "a scene needs a class from 1 to ", text_class(), " and a background below ", background_count(),
-         ", not ", class_id, " and ", background);
+    fail(ErrorKind::usage, "a scene needs a class from 1 to ", text_class(), " and a background below ",
+         background_count(), ", not ", class_id, " and ", background);
   }
   const bool plain = std::all_of(text.begin(), text.end(), [](char letter) { return letter_index(letter) >= 0; });
   if (!plain || text.size() > 6 || (class_id == text_class() && text.empty())) {

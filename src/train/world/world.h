@@ -48,7 +48,7 @@ struct WorldOptions {
   std::string text_font = "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf";
 };
 
-// Class ids, for naming accuracy: 0 background only, then the emoji, then shapes (shape-major, colour-minor), then text.
+// Class ids, for naming accuracy: 0 background only, then the emoji, then shapes (by form, then colour), then text.
 int64_t class_count();
 int64_t text_class();
 int64_t class_of(const Object& object);
@@ -64,10 +64,12 @@ std::string canonical_caption(const Scene& scene);
 // Immutable after open(): every method may be called from many threads at once. Copies share the sprites.
 class World {
  public:
-  // Reads both fonts and scales every sprite. Errors: usage when a font is missing or lacks a glyph, or size is out of range.
+  // Reads both fonts and scales every sprite (0.3 s). Errors: usage when a font is missing or lacks a glyph, or the
+  // size is out of range.
   static World open(const WorldOptions& options = {});
 
-  // Draws a scene and its caption. The same generator state gives the same scene with every compiler and library.
+  // Draws a scene and its caption by lot. The same generator state gives the same scene with every compiler and
+  // library, given the same fonts.
   Scene sample(std::mt19937_64& random) const;
 
   // The scene with one object (a class id of an emoji or shape) in the middle, and the text below it if not empty;
@@ -84,7 +86,7 @@ class World {
   // False where the object would drown in the background (a cloud on white, a red circle on red).
   bool stands_out(const Object& object, int64_t background) const;
 
-  // Captions for training the BPE: every object on every background, every word, and many sampled ones.
+  // Captions for training the BPE: every object on every background, every word, and 12,000 sampled ones.
   std::vector<std::string> caption_corpus() const;
 
   int64_t size() const { return options_.size; }

@@ -13,7 +13,8 @@ struct Window {
 };
 
 Window clip(int64_t left, int64_t top, int64_t width, int64_t height, int64_t size) {
-  return {std::max<int64_t>(0, -left), std::min(width, size - left), std::max<int64_t>(0, -top), std::min(height, size - top)};
+  return {std::max<int64_t>(0, -left), std::min(width, size - left), std::max<int64_t>(0, -top),
+          std::min(height, size - top)};
 }
 
 // a * b / 255, rounded, for bytes.
@@ -148,7 +149,8 @@ Image World::render(const Scene& scene) const {
 std::vector<int64_t> World::cell_labels(const Scene& scene, int64_t cells) const {
   const int64_t size = options_.size;
   if (cells < 1 || size % cells != 0) {
-    fail(ErrorKind::usage, "the number of label cells per side must divide the picture's ", size, " pixels, and is ", cells);
+    fail(ErrorKind::usage, "the number of label cells per side must divide the picture's ", size, " pixels, and is ",
+         cells);
   }
   std::vector<int64_t> best(cells * cells), labels(cells * cells);
   for (const Object& object : scene.objects) {

@@ -96,19 +96,19 @@ const std::vector<Shape>& shape_table() {
 
 const std::vector<const char*>& word_table() {
   static const std::vector<const char*> table = {
-      "HELLO", "HI",     "YES",   "NO",     "STOP",  "GO",     "OPEN",   "CLOSED", "EXIT",  "SALE",   "CAT",    "DOG",
-      "LOVE",  "HAPPY",  "NEW",   "OLD",    "BIG",   "SMALL",  "HOT",    "COLD",   "FREE",  "HOME",   "CAFE",   "BAR",
-      "TAXI",  "BUS",    "CAR",   "PARK",   "SHOP",  "HOTEL",  "FOOD",   "MILK",   "TEA",   "WATER",  "FIRE",   "ICE",
-      "SUN",   "MOON",   "STAR",  "SKY",    "SEA",   "TREE",   "ROSE",   "APPLE",  "LEMON", "PIZZA",  "CAKE",   "BREAD",
-      "FISH",  "BIRD",   "LION",  "BEAR",   "WOLF",  "FROG",   "RED",    "GREEN",  "BLUE",  "BLACK",  "WHITE",  "PINK",
-      "ONE",   "TWO",    "THREE", "FOUR",   "FIVE",  "SIX",    "SEVEN",  "EIGHT",  "NINE",  "TEN",    "ZERO",   "FIRST",
-      "LAST",  "NEXT",   "BEST",  "GOOD",   "BAD",   "FAST",   "SLOW",   "UP",     "DOWN",  "LEFT",   "RIGHT",  "NORTH",
-      "SOUTH", "EAST",   "WEST",  "DAY",    "NIGHT", "SPRING", "SUMMER", "WINTER", "MAY",   "JUNE",   "JULY",   "SUNDAY",
-      "MONDAY", "FRIDAY", "PLAY", "GAME",   "WIN",   "LOSE",   "MUSIC",  "DANCE",  "SING",  "BOOK",   "READ",   "WRITE",
-      "CODE",  "DATA",   "IMAGE", "MODEL",  "GLM",   "TEST",   "PUSH",   "PULL",   "START", "END",    "HELP",   "INFO",
-      "DANGER", "QUIET", "PLEASE", "THANKS", "SORRY", "WOW",   "OK",     "COOL",   "FUN",   "PEACE",  "DREAM",  "HOPE",
-      "LIFE",  "TIME",   "WORLD", "EARTH",  "CITY",  "TOWN",   "ROAD",   "HOUSE",  "DOOR",  "KEY",    "KING",   "QUEEN",
-      "MAGIC", "POWER",  "ROCKET", "ROBOT", "SPACE", "PLANET", "GOLD",   "SILVER", "LUCKY", "SMILE",  "SWEET",  "HEART",
+      "HELLO", "HI", "YES", "NO", "STOP", "GO", "OPEN", "CLOSED", "EXIT", "SALE", "CAT", "DOG",
+      "LOVE", "HAPPY", "NEW", "OLD", "BIG", "SMALL", "HOT", "COLD", "FREE", "HOME", "CAFE", "BAR",
+      "TAXI", "BUS", "CAR", "PARK", "SHOP", "HOTEL", "FOOD", "MILK", "TEA", "WATER", "FIRE", "ICE",
+      "SUN", "MOON", "STAR", "SKY", "SEA", "TREE", "ROSE", "APPLE", "LEMON", "PIZZA", "CAKE", "BREAD",
+      "FISH", "BIRD", "LION", "BEAR", "WOLF", "FROG", "RED", "GREEN", "BLUE", "BLACK", "WHITE", "PINK",
+      "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE", "TEN", "ZERO", "FIRST",
+      "LAST", "NEXT", "BEST", "GOOD", "BAD", "FAST", "SLOW", "UP", "DOWN", "LEFT", "RIGHT", "NORTH",
+      "SOUTH", "EAST", "WEST", "DAY", "NIGHT", "SPRING", "SUMMER", "WINTER", "MAY", "JUNE", "JULY", "SUNDAY",
+      "MONDAY", "FRIDAY", "PLAY", "GAME", "WIN", "LOSE", "MUSIC", "DANCE", "SING", "BOOK", "READ", "WRITE",
+      "CODE", "DATA", "IMAGE", "MODEL", "GLM", "TEST", "PUSH", "PULL", "START", "END", "HELP", "INFO",
+      "DANGER", "QUIET", "PLEASE", "THANKS", "SORRY", "WOW", "OK", "COOL", "FUN", "PEACE", "DREAM", "HOPE",
+      "LIFE", "TIME", "WORLD", "EARTH", "CITY", "TOWN", "ROAD", "HOUSE", "DOOR", "KEY", "KING", "QUEEN",
+      "MAGIC", "POWER", "ROCKET", "ROBOT", "SPACE", "PLANET", "GOLD", "SILVER", "LUCKY", "SMILE", "SWEET", "HEART",
   };
   return table;
 }

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+namespace glmimage {
+
+// A file that appears whole or not at all: written as `<target>.part`, synced, then renamed. Until commit() returns,
+// the destructor removes it. All faults throw ErrorKind::io naming the target and the system's reason.
+class PartFile {
+ public:
+  explicit PartFile(const std::filesystem::path& target);
+  ~PartFile();
+  PartFile(const PartFile&) = delete;
+  PartFile& operator=(const PartFile&) = delete;
+
+  void write(const void* data, uint64_t count);
+  // To the disk, then under its own name: nobody sees half a file, not even after a power cut.
+  void commit();
+
+ private:
+  void sync_folder();
+
+  std::string target_, part_;
+  int fd_ = -1;
+  uint64_t written_ = 0;
+  bool renamed_ = false;
+};
+
+}  // namespace glmimage

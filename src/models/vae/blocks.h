@@ -1,0 +1,69 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/parameters.h"
+#include "models/layers/layers.h"
+
+namespace glmimage {
+
+// The pieces of the VAE's encoder and decoder. All take and return (B, C, H, W) of the weights' type, keep the memory
+// format of what they are given and work under autograd. Reference: diffusers 0.39.0, models/resnet.py, downsampling.py,
+// upsampling.py, unets/unet_2d_blocks.py.
+
+constexpr double kVaeNormEps = 1e-6;
+
+// silu(norm(x)), in one buffer where autograd does not need two.
+at::Tensor norm_silu(const GroupNorm& norm, const at::Tensor& x);
+
+// skip(x) + conv2(silu(norm2(conv1(silu(norm1(x)))))); skip is a 1x1 convolution where the width changes, else nothing.
+struct VaeResnet {
+  VaeResnet(int64_t in, int64_t out, int64_t groups);
+  void list(ParameterList& list, const std::string& prefix);
+  at::Tensor operator()(const at::Tensor& x) const;  // (B, in, H, W) -> (B, out, H, W)
+
+  GroupNorm norm1, norm2;
+  Conv2d conv1, conv2;
+  std::optional<Conv2d> conv_shortcut;
+};
+
+// x + to_out(attention(norm(x))) over all pixels, one head.
+struct VaeAttention {
+  VaeAttention(int64_t width, int64_t groups);
+  void list(ParameterList& list, const std::string& prefix);
+  at::Tensor operator()(const at::Tensor& x) const;
+
+  GroupNorm group_norm;
+  Linear to_q, to_k, to_v, to_out;
+};
+
+// Two resnets, with attention between them where the configuration asks for it.
+struct VaeMidBlock {
+  VaeMidBlock(int64_t width, int64_t groups, bool with_attention);
+  void list(ParameterList& list, const std::string& prefix);
+  at::Tensor operator()(const at::Tensor& x) const;
+
+  std::vector<VaeResnet> resnets;
+  std::optional<VaeAttention> attention;
+};
+
+// What follows the resnets of a block.
+enum class Rescale { none, half, twice };
+
+// Resnets, then a change of size. half: a 3x3 convolution of stride 2 after one row and column of zeros at the bottom
+// and the right; twice: nearest-neighbour doubling, then a 3x3 convolution.
+struct VaeBlock {
+  VaeBlock(int64_t in, int64_t out, int64_t layers, int64_t groups, Rescale rescale);
+  void list(ParameterList& list, const std::string& prefix);
+  at::Tensor operator()(const at::Tensor& x) const;
+
+  Rescale rescale;
+  std::vector<VaeResnet> resnets;
+  std::optional<Conv2d> sampler;  // "downsamplers.0.conv" or "upsamplers.0.conv"
+};
+
+}  // namespace glmimage

@@ -1,0 +1,120 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/bernoulli.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/mse_loss.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+
+#include <cmath>
+
+#include "core/error.h"
+#include "core/rng.h"
+#include "models/dit/model.h"
+#include "models/glyph/encoder.h"
+#include "text/glyph_text.h"
+#include "train/data/corpus.h"
+#include "train/presets.h"
+#include "train/stages/export.h"
+#include "train/stages/stages.h"
+
+namespace glmimage::train {
+namespace {
+
+// The resolution shift of inference (spec: scheduler), applied to uniform draws so that training sees each noise level as
+// often as sampling visits it.
+at::Tensor shifted_sigmas(const at::Tensor& uniform, double mu) { return mu * uniform / (1.0 + (mu - 1.0) * uniform); }
+
+// Glyph ids of a batch, right-padded. Every caption of the world quotes at most one word, so a row is one string.
+struct GlyphBatch {
+  at::Tensor ids;   // (B, G) int64
+  at::Tensor mask;  // (B, G) bool
+};
+
+GlyphBatch glyph_batch(const std::vector<std::string>& captions, const std::vector<bool>& dropped) {
+  std::vector<std::vector<int64_t>> rows;
+  size_t longest = 1;
+  for (size_t i = 0; i < captions.size(); ++i) {
+    std::vector<int64_t> row;
+    for (const auto& string : glyph_ids(dropped[i] ? "" : captions[i], 2048)) row.insert(row.end(), string.begin(), string.end());
+    longest = std::max(longest, row.size());
+    rows.push_back(std::move(row));
+  }
+  const int64_t count = static_cast<int64_t>(rows.size()), width = static_cast<int64_t>(longest);
+  GlyphBatch batch{at::zeros({count, width}, at::kLong), at::zeros({count, width}, at::kBool)};
+  auto ids = batch.ids.accessor<int64_t, 2>();
+  auto mask = batch.mask.accessor<bool, 2>();
+  for (int64_t i = 0; i < count; ++i) {
+    for (size_t j = 0; j < rows[static_cast<size_t>(i)].size(); ++j) {
+      ids[i][static_cast<int64_t>(j)] = rows[static_cast<size_t>(i)][j];
+      mask[i][static_cast<int64_t>(j)] = true;
+    }
+  }
+  return batch;
+}
+
+struct FlowModel {
+  DitModel dit;
+  GlyphEncoder glyph;
+};
+
+// Flow matching (Lipman et al. 2023; rectified flow, Liu et al. 2023): x = (1 − σ)·x0 + σ·ε, target ε − x0. Prior and
+// glyphs are dropped together for a tenth of the pictures, which is what guidance compares with.
+at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t side, at::Generator noise) {
+  constexpr double kDrop = 0.1;
+  const int64_t count = batch.latents.size(0);
+  const at::Tensor uniform = at::rand({count}, noise, at::kFloat);                                  // (B)
+  const double tokens = static_cast<double>(batch.prior_ids.size(1));
+  const at::Tensor sigmas = shifted_sigmas(uniform, 0.25 + 0.75 * std::sqrt(tokens / 256.0));       // (B)
+  const at::Tensor epsilon = at::randn(batch.latents.sizes(), noise, at::kFloat);                   // (B, C, h, w)
+  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < kDrop;                          // (B) bool
+  std::vector<bool> drop_list;
+  for (int64_t i = 0; i < count; ++i) drop_list.push_back(dropped[i].item<bool>());
+  const GlyphBatch glyphs = glyph_batch(batch.captions, drop_list);
+
+  const at::Tensor s = sigmas.view({count, 1, 1, 1});
+  DitInput input;
+  input.latents = (1 - s) * batch.latents + s * epsilon;
+  input.glyphs = model.glyph.forward(glyphs.ids, glyphs.mask);
+  input.glyph_mask = glyphs.mask;
+  input.prior_ids = batch.prior_ids;
+  input.prior_drop = dropped;
+  input.timestep = (uniform * 1000 - 1).clamp_min(0);
+  input.target_size = at::full({1, 2}, static_cast<double>(side), at::kFloat);
+  input.crop = at::zeros({1, 2}, at::kFloat);
+  return at::mse_loss(model.dit.forward(input), epsilon - batch.latents);
+}
+
+}  // namespace
+
+void train_dit(const StageOptions& options) {
+  const Preset preset = find_preset(options.preset);
+  const world::World world = world::World::open({.size = preset.picture_size});
+  const Corpus corpus = Corpus::build(world, preset, options, CorpusParts::latents);
+
+  FlowModel model{DitModel(preset.dit), GlyphEncoder(preset.glyph)};
+  ParameterList trained;
+  model.dit.list(trained);
+  ParameterList glyph_list;
+  model.glyph.list(glyph_list);
+  trained.insert(trained.end(), glyph_list.begin(), glyph_list.end());
+  init_parameters(trained, make_generator(derive_seed(options.run.seed, Stream::init, 0)));
+
+  Run run("dit", options.run, trained);
+  for (int64_t step = run.first_step(); run.running(step); ++step) {
+    const CorpusBatch batch = corpus.batch(options.run.seed, step, options.run.batch);
+    at::Generator noise = make_generator(derive_seed(options.run.seed, Stream::noise, static_cast<uint64_t>(step)));
+    const at::Tensor loss = flow_loss(model, batch, world.size(), noise);
+    run.optimise(step, loss);
+    run.log(step, {{"loss", loss.item<double>()}});
+    run.save_when_due(step);
+  }
+  if (run.stopping()) return;
+  run.apply_ema();
+  export_model(options.run.out / "final" / "transformer", preset.dit.to_json(), model.dit);
+  export_model(options.run.out / "final" / "text_encoder", preset.glyph.to_json(), model.glyph);
+}
+
+}  // namespace glmimage::train

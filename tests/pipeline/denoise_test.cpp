@@ -1,0 +1,202 @@
+#include "pipeline/denoise.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/equal.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "core/safetensors.h"
+#include "support/goldens.h"
+
+namespace glmimage {
+namespace {
+
+using test::golden;
+using test::relative_error;
+
+// Rounding grows over the steps of these unruly random models; a wrong step shows at 1e-1.
+constexpr double kTolerance = 2e-4;
+
+struct Checkpoint {
+  explicit Checkpoint(const std::string& name)
+      : name(name),
+        model(DitModel::open(golden(name + "/checkpoint/transformer"), {.dtype = at::kFloat})),
+        scheduler(
+            SchedulerConfig::from_json(JsonObject::open(golden(name + "/checkpoint/scheduler/scheduler_config.json")))),
+        cases(JsonObject::open(golden(name + "/manifest.json")).value().at("cases")) {}
+
+  SafetensorsFile trace(const nlohmann::json& entry) const {
+    return SafetensorsFile::open(golden(name + "/" + entry.at("file").get<std::string>()));
+  }
+  nlohmann::json find(const std::string& wanted) const {
+    for (const auto& entry : cases) {
+      if (entry.at("name") == wanted) return entry;
+    }
+    return {};
+  }
+  std::vector<Reference> references(const SafetensorsFile& trace) const {
+    std::vector<Reference> out;
+    for (int i = 0; trace.find(concat("references.", i, ".latents")); ++i) {
+      const std::string prefix = concat("references.", i, ".");
+      const at::Tensor latents = trace.tensor(prefix + "latents"), grid = trace.tensor(prefix + "grid");
+      const Grid g = {grid[0].item<int64_t>(), grid[1].item<int64_t>()};
+      out.push_back({latents, {g, trace.tensor(prefix + "token_ids")}, 8 * latents.size(2), 8 * latents.size(3)});
+    }
+    return out;
+  }
+  DenoiseRequest request(const nlohmann::json& entry, const SafetensorsFile& trace, const ReferenceCache& cache) const {
+    const at::Tensor prior = trace.tensor("prior_token_ids");
+    return {
+        .model = model,
+        .schedule = make_schedule(scheduler, entry.at("steps"), prior.size(1)),
+        .noise = trace.tensor("noise"),
+        .glyphs = trace.tensor("glyph.embeds"),
+        .negative_glyphs = trace.find("glyph.negative_embeds") ? trace.tensor("glyph.negative_embeds") : at::Tensor(),
+        .prior_ids = prior,
+        .height = entry.at("height"),
+        .width = entry.at("width"),
+        .crop_top = entry.at("crop")[0],
+        .crop_left = entry.at("crop")[1],
+        .references = cache.empty() ? nullptr : &cache,
+        .guidance_scale = entry.at("guidance_scale")};
+  }
+
+  std::string name;
+  DitModel model;
+  SchedulerConfig scheduler;
+  nlohmann::json cases;
+};
+
+class Denoise : public ::testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Goldens, Denoise, ::testing::Values("tiny_a", "tiny_b", "tiny_c"));
+
+TEST_P(Denoise, EveryCaseEqualsTheReference) {
+  const Checkpoint checkpoint(GetParam());
+  for (const auto& entry : checkpoint.cases) {
+    SCOPED_TRACE(entry.at("name").get<std::string>());
+    const SafetensorsFile trace = checkpoint.trace(entry);
+    const ReferenceCache cache = encode_references(checkpoint.model, checkpoint.references(trace));
+    EXPECT_EQ(cache.empty(), entry.at("pictures").empty());
+    DenoiseRequest request = checkpoint.request(entry, trace, cache);
+    EXPECT_TRUE(at::equal(request.schedule.sigmas, trace.tensor("sigmas")));
+    EXPECT_TRUE(at::equal(request.schedule.timesteps, trace.tensor("timesteps")));
+
+    // The estimate after each step, from the reference's velocities: latents - sigma·v.
+    at::Tensor latents = request.noise;
+    std::vector<double> errors;
+    request.preview = [&](int64_t i, const at::Tensor& x0) {
+      const at::Tensor v = trace.tensor(concat("step.", i, ".velocity")), sigmas = trace.tensor("sigmas");
+      errors.push_back(relative_error(x0, latents - sigmas[i] * v));
+      latents = latents + (sigmas[i + 1] - sigmas[i]) * v;
+    };
+    EXPECT_LT(relative_error(denoise(request), trace.tensor("latents")), kTolerance);
+    EXPECT_THAT(errors, ::testing::SizeIs(request.schedule.steps()));
+    EXPECT_THAT(errors, ::testing::Each(::testing::Lt(kTolerance)));
+  }
+}
+
+TEST_P(Denoise, ABatchOfPicturesEqualsSingleRuns) {
+  const Checkpoint checkpoint(GetParam());
+  for (const char* name : {"t2i_square", "edit_one"}) {
+    const nlohmann::json entry = checkpoint.find(name);
+    const SafetensorsFile trace = checkpoint.trace(entry);
+    const ReferenceCache cache = encode_references(checkpoint.model, checkpoint.references(trace));
+    DenoiseRequest request = checkpoint.request(entry, trace, cache);
+    const at::Tensor first = request.noise, second = request.noise.flip(3);
+    const at::Tensor one = denoise(request);
+    request.noise = second;
+    const at::Tensor two = denoise(request);
+    request.noise = at::cat({first, second});
+    EXPECT_LT(relative_error(denoise(request), at::cat({one, two})), 1e-5) << name;
+  }
+}
+
+TEST(Denoise, GuidanceOfOneIsTheConditionalPassAlone) {
+  const Checkpoint checkpoint("tiny_a");
+  const nlohmann::json entry = checkpoint.find("t2i_square");
+  const SafetensorsFile trace = checkpoint.trace(entry);
+  const ReferenceCache none;
+  DenoiseRequest request = checkpoint.request(entry, trace, none);
+  request.negative_glyphs = at::Tensor();
+  EXPECT_THROW(denoise(request), Error);
+  request.guidance_scale = 1.0;
+  const at::Tensor one = denoise(request);
+  request.guidance_scale = 0.3;
+  EXPECT_TRUE(at::equal(denoise(request), one));
+  request.guidance_scale = 1.0 + 1e-9;
+  request.negative_glyphs = trace.tensor("glyph.negative_embeds");
+  EXPECT_LT(relative_error(denoise(request), one), 1e-5);
+}
+
+// Remembers what it is told, and cancels when `stop_at` reports came.
+struct Recorder : Progress {
+  explicit Recorder(size_t stop_at = 1000) : stop_at(stop_at) {}
+  void report(Stage stage, int64_t done, int64_t total) override { seen.push_back({stage, done, total}); }
+  bool cancelled() const override { return seen.size() >= stop_at; }
+  size_t stop_at;
+  std::vector<std::tuple<Stage, int64_t, int64_t>> seen;
+};
+
+TEST(Denoise, ReportsEveryStepAndStopsWhenCancelled) {
+  const Checkpoint checkpoint("tiny_a");
+  const nlohmann::json entry = checkpoint.find("edit_two");
+  const SafetensorsFile trace = checkpoint.trace(entry);
+  Recorder all;
+  const ReferenceCache cache = encode_references(checkpoint.model, checkpoint.references(trace), &all);
+  EXPECT_THAT(all.seen, ::testing::ElementsAre(std::tuple(Stage::references, 0, 2), std::tuple(Stage::references, 1, 2),
+                                               std::tuple(Stage::references, 2, 2)));
+  all.seen.clear();
+  DenoiseRequest request = checkpoint.request(entry, trace, cache);
+  request.progress = &all;
+  denoise(request);
+  const int64_t steps = request.schedule.steps();
+  ASSERT_EQ(all.seen.size(), static_cast<size_t>(steps + 1));
+  EXPECT_EQ(all.seen.front(), std::tuple(Stage::denoise, 0, steps));
+  EXPECT_EQ(all.seen.back(), std::tuple(Stage::denoise, steps, steps));
+
+  Recorder stopping(2);
+  request.progress = &stopping;
+  int64_t previews = 0;
+  request.preview = [&](int64_t, const at::Tensor&) { ++previews; };
+  try {
+    denoise(request);
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::cancelled);
+  }
+  EXPECT_EQ(previews, 2);
+}
+
+TEST(Denoise, RefusesIdsAndSizesThatDoNotFit) {
+  const Checkpoint checkpoint("tiny_a");
+  const nlohmann::json entry = checkpoint.find("edit_one");
+  const SafetensorsFile trace = checkpoint.trace(entry);
+  const ReferenceCache none;
+  DenoiseRequest request = checkpoint.request(entry, trace, none);
+  request.prior_ids = request.prior_ids.clone().fill_(checkpoint.model.config.codes);
+  try {
+    denoise(request);
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::usage);
+    EXPECT_THAT(e.what(), ::testing::HasSubstr("visual tokens"));
+  }
+  std::vector<Reference> references = checkpoint.references(trace);
+  references[0].latents = references[0].latents.narrow(2, 2, references[0].latents.size(2) - 2);
+  try {
+    encode_references(checkpoint.model, references);
+    ADD_FAILURE();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), ErrorKind::usage);
+    EXPECT_THAT(e.what(), ::testing::HasSubstr("reference picture 1"));
+  }
+}
+
+}  // namespace
+}  // namespace glmimage

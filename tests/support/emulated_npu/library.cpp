@@ -1,0 +1,98 @@
+// An accelerator for tests: LibTorch's PrivateUse1 device under the name "npu", with torch_npu's entry points, so that
+// the product loads and drives it exactly as it does Ascend's library.
+#include <ATen/detail/PrivateUse1HooksInterface.h>
+#include <c10/core/DeviceType.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "counters.h"
+#include "memory.h"
+
+namespace emulated_npu {
+namespace {
+
+constexpr c10::DeviceType kType = c10::DeviceType::PrivateUse1;
+
+// One device with one stream, on which all work is done at once.
+struct Guard final : public c10::impl::DeviceGuardImplInterface {
+  Guard() = default;
+  explicit Guard(c10::DeviceType) {}
+  c10::DeviceType type() const override { return kType; }
+  c10::Device exchangeDevice(c10::Device device) const override {
+    setDevice(device);
+    return getDevice();
+  }
+  c10::Device getDevice() const override { return {kType, 0}; }
+  void setDevice(c10::Device device) const override {
+    TORCH_CHECK(device.type() == kType && device.index() <= 0, "there is one emulated device, npu:0, not ", device);
+  }
+  void uncheckedSetDevice(c10::Device) const noexcept override {}
+  c10::Stream getStream(c10::Device) const noexcept override {
+    return c10::Stream(c10::Stream::DEFAULT, getDevice());
+  }
+  c10::Stream getDefaultStream(c10::Device device) const override { return getStream(device); }
+  c10::Stream exchangeStream(c10::Stream) const noexcept override { return getStream(getDevice()); }
+  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  void record(void**, const c10::Stream&, c10::DeviceIndex, c10::EventFlag) const override {}
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override { return true; }
+  bool queryStream(const c10::Stream&) const override { return true; }
+  void synchronizeStream(const c10::Stream&) const override {}
+  void synchronizeEvent(void*) const override {}
+  void synchronizeDevice(c10::DeviceIndex) const override {}
+};
+
+struct Hooks final : public at::PrivateUse1HooksInterface {
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+  bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
+  c10::DeviceIndex deviceCount() const override { return 1; }
+  void setCurrentDevice(c10::DeviceIndex) const override {}
+  c10::DeviceIndex getCurrentDevice() const override { return 0; }
+  c10::DeviceIndex exchangeDevice(c10::DeviceIndex) const override { return 0; }
+  c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex) const override { return 0; }
+  void resizePrivateUse1Bytes(const c10::Storage&, size_t) const override {
+    TORCH_CHECK(false, "the emulated device does not resize storages");
+  }
+};
+
+C10_REGISTER_GUARD_IMPL(PrivateUse1, Guard)
+
+[[maybe_unused]] const bool registered = [] {
+  c10::SetAllocator(kType, device_allocator());
+  c10::register_privateuse1_backend("npu");
+  at::RegisterPrivateUse1HooksInterface(new Hooks);
+  return true;
+}();
+
+}  // namespace
+}  // namespace emulated_npu
+
+// The entry points of torch_npu (torch_npu/csrc/libs/init_npu.h).
+namespace torch_npu {
+
+__attribute__((visibility("default"))) void init_npu(const c10::Device& device) {
+  const char* broken = std::getenv("EMULATED_NPU_BROKEN");
+  TORCH_CHECK(!broken, broken);
+  TORCH_CHECK(device.type() == emulated_npu::kType, "expected an npu device, not ", device);
+}
+
+__attribute__((visibility("default"))) void finalize_npu() {
+  if (const char* file = std::getenv("EMULATED_NPU_REPORT")) {
+    std::ofstream(file) << emulated_npu::counters().report().dump(1) << "\n";
+  }
+}
+
+}  // namespace torch_npu
+
+// For the tests in this process (tests/support/emulated_npu.h).
+extern "C" {
+void emulated_npu_reset_counts() { emulated_npu::counters().reset(); }
+int64_t emulated_npu_ops(const char* name) { return emulated_npu::counters().ops(name); }
+int64_t emulated_npu_bytes_to_host() { return emulated_npu::counters().to_host(); }
+int64_t emulated_npu_bytes_to_device() { return emulated_npu::counters().to_device(); }
+int64_t emulated_npu_live_bytes() { return emulated_npu::counters().live(); }
+}
