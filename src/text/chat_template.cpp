@@ -27,9 +27,6 @@ class Names {
     }
     return config_.has(field) ? text(config_, field) : published;
   }
-  bool has(const std::string& field) const { return config_.has(field); }
-  bool flag(const std::string& field) const { return config_.boolean_or(field, false); }
-  const JsonObject& config() const { return config_; }
 
  private:
   static std::string text(const JsonObject& object, const std::string& field) {
@@ -85,18 +82,11 @@ ChatTemplate ChatTemplate::open(const std::filesystem::path& processor_folder, c
     }
   }
 
-  // Explicit settings replace the post-processor of tokenizer.json, as in transformers.
-  std::vector<int64_t> suffix = tokenizer.suffix();
+  // transformers ignores add_bos_token and add_eos_token beside a tokenizer.json; its post-processor alone counts.
   out.prefix_ = tokenizer.prefix();
-  if (names.has("add_bos_token") || names.has("add_eos_token")) {
-    out.prefix_.clear();
-    suffix.clear();
-    if (names.flag("add_bos_token")) out.prefix_.push_back(model.begin);
-    if (names.flag("add_eos_token")) suffix.push_back(model.end);
-  }
-  if (!suffix.empty()) {
+  if (!tokenizer.suffix().empty()) {
     fail(ErrorKind::checkpoint, tokenizer.file().string(),
-         ": the tokenizer appends special tokens, which would follow the begin token of the picture");
+         ": field 'post_processor' appends special tokens, which would follow the begin token of the picture");
   }
   return out;
 }

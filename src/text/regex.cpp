@@ -90,9 +90,12 @@ std::vector<Span> Regex::find_all(std::string_view subject) const {
            " bytes is too long for the tokenizer's regular expression: ", describe(found));
     }
     const size_t* offsets = pcre2_get_ovector_pointer(scratch.data.get());
-    matches.push_back({offsets[0], offsets[1]});
-    start = offsets[1];
-    if (offsets[1] == offsets[0]) {  // an empty match: go on behind the next character
+    const Span match{offsets[0], offsets[1]};
+    // An empty match where the last one ended does not count (as in the tokenizers library).
+    const bool again = match.begin == match.end && !matches.empty() && matches.back().end == match.begin;
+    if (!again) matches.push_back(match);
+    start = match.end;
+    if (match.begin == match.end) {  // go on behind the next character
       if (start >= subject.size()) break;
       next_code_point(subject, start);
     }

@@ -160,15 +160,24 @@ TEST_F(ChatTemplateFiles, StripFlagsOfControlTokensReachIntoTheText) {
   EXPECT_EQ(ids(chat, " a ", true), ids(chat, "a", true));
 }
 
+// As seen in the reference: text-to-image has what the post-processor adds, editing has not (its prompt begins with the
+// begin token), and add_bos_token changes nothing.
 TEST_F(ChatTemplateFiles, TokensThatTheTokenizerAddsByItself) {
   const Ids plain = ids(open_template("tiny_a"), "a"), edit = ids(open_template("tiny_a"), "a", true);
-  const ChatTemplate chat = open([](json&, json& settings) { settings["add_bos_token"] = true; });
+  json processor = json::parse(R"({"type": "TemplateProcessing", "pair": [],
+    "single": [{"SpecialToken": {"id": "[gMASK]", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+    "special_tokens": {"[gMASK]": {"id": "[gMASK]", "ids": [538], "tokens": ["[gMASK]"]}}})");
+  const ChatTemplate chat = open([&](json& tokenizer, json& settings) {
+    tokenizer["post_processor"] = processor;
+    settings["add_bos_token"] = true;
+  });
   Ids expected = plain;
-  expected.insert(expected.begin(), 64);
+  expected.insert(expected.begin(), 538);
   EXPECT_EQ(ids(chat, "a"), expected);
   EXPECT_EQ(ids(chat, "a", true), edit);
-  expect_error(ErrorKind::checkpoint, {"appends"},
-               [&] { open([](json&, json& settings) { settings["add_eos_token"] = true; }); });
+  std::swap(processor["single"][0], processor["single"][1]);
+  expect_error(ErrorKind::checkpoint, {"post_processor", "appends"},
+               [&] { open([&](json& tokenizer, json&) { tokenizer["post_processor"] = processor; }); });
 }
 
 TEST_F(ChatTemplateFiles, RefusesNamesAndIdsThatDoNotAgree) {

@@ -74,7 +74,7 @@ TEST(Regex, RefusesWhatTheEnginesReadDifferently) {
 
 TEST(Regex, FindsEmptyMatchesOnce) {
   const Regex regex = Regex::compile("x*", "here");
-  EXPECT_EQ(regex.find_all("a\u00e9xx"), (std::vector<Span>{{0, 0}, {1, 1}, {3, 5}, {5, 5}}));
+  EXPECT_EQ(regex.find_all("a\u00e9xx"), (std::vector<Span>{{0, 0}, {1, 1}, {3, 5}}));
   EXPECT_EQ(regex.find_all(""), (std::vector<Span>{{0, 0}}));
 }
 

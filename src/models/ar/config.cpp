@@ -104,6 +104,7 @@ ArConfig ArConfig::from_json(const JsonObject& config) {
   if (c.begin_image_id == c.end_image_id) config.reject("image_end_token_id", "equals image_start_token_id");
   c.eos_id = first_id(text, "eos_token_id", c.end_image_id);
   c.pad_id = text.integer_or("pad_token_id", c.end_image_id);
+  if (config.has("draft_size")) c.draft_size = config.positive("draft_size");
   c.dtype = config.text_or("dtype", config.text_or("torch_dtype", c.dtype));
   return c;
 }
@@ -134,7 +135,7 @@ json ArConfig::to_json() const {
         {"mrope_section", mrope_section}}},
   };
   if (head_dim * heads != hidden_size) text["head_dim"] = head_dim;
-  return {
+  json out = {
       {"architectures", json::array({"GlmImageForConditionalGeneration"})},
       {"model_type", "glm_image"},
       {"dtype", dtype},
@@ -145,6 +146,8 @@ json ArConfig::to_json() const {
       {"text_config", std::move(text)},
       {"vq_config", {{"model_type", "glm_image_vqmodel"}, {"num_embeddings", codebook_size}}},
   };
+  if (draft_size != 16) out["draft_size"] = draft_size;  // 16 is built into the published processor
+  return out;
 }
 
 GenerationConfig GenerationConfig::from_json(const JsonObject& config) {

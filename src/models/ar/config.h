@@ -27,6 +27,7 @@ struct ArConfig {
   std::vector<int64_t> mrope_section;  // frequencies per axis (temporal, height, width), contiguous
   int64_t begin_image_id = 0, end_image_id = 0, image_placeholder_id = 0;
   int64_t eos_id = 0, pad_id = 0;
+  int64_t draft_size = 16;  // tokens a side of a square picture's draft: our own field, absent from the published file
   int64_t max_positions = 131072;  // not enforced, kept for the round trip
   double initializer_range = 0.02;
   std::string dtype = "float32";  // type of the stored weights

@@ -14,12 +14,11 @@
 
 #include "core/error.h"
 #include "core/image.h"
-#include "core/resize.h"
 #include "core/safetensors.h"
 #include "models/vae/vae.h"
-#include "models/visual_tokenizer/preprocess.h"
 #include "models/visual_tokenizer/visual_tokenizer.h"
 #include "text/chat_template.h"
+#include "train/data/half_size.h"
 #include "train/data/prefetch.h"
 #include "train/data/world_batches.h"
 
@@ -57,7 +56,7 @@ Corpus Corpus::build(const world::World& world, const Preset& preset, const Stag
   Corpus corpus;
   const int64_t side = preset.picture_size / kPixelsPerVisualToken, count = preset.corpus_size;
   corpus.grid_ = {side, side};
-  const PromptGrid draft = draft_grid(PromptGrid{side, side}, preset.draft_size);
+  const PromptGrid draft = glmimage::draft_grid(PromptGrid{side, side}, preset.draft_size);
   corpus.draft_grid_ = {draft.height, draft.width};
 
   // Captions cost nothing; they are made again from the seed rather than stored.
@@ -97,9 +96,9 @@ Corpus Corpus::build(const world::World& world, const Preset& preset, const Stag
   const auto began = std::chrono::steady_clock::now();
   for (int64_t first = 0; first < count; first += kChunk) {
     const Chunk chunk = chunks.next();
-    ids.push_back(tokenizer.encode_batch(half_size_patches(chunk.images, corpus.grid_), corpus.grid_).to(at::kInt));
+    ids.push_back(tokenizer.encode_batch(half_size_patches(chunk.images, corpus.grid_, preset.preprocess), corpus.grid_).to(at::kInt));
     draft_ids.push_back(
-        tokenizer.encode_batch(half_size_patches(chunk.images, corpus.draft_grid_), corpus.draft_grid_).to(at::kInt));
+        tokenizer.encode_batch(half_size_patches(chunk.images, corpus.draft_grid_, preset.preprocess), corpus.draft_grid_).to(at::kInt));
     if (latents) {
       latent_chunks.push_back(vae->normalise(vae->encode(vae_pixels(chunk.images)).mean).to(at::kBFloat16));
     }

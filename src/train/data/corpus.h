@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "models/tokens.h"
 #include "train/presets.h"
 #include "train/stages/stages.h"
 #include "train/world/world.h"

@@ -14,6 +14,7 @@
 #include "text/chat_template.h"
 #include "train/data/corpus.h"
 #include "train/presets.h"
+#include "train/random.h"
 #include "train/stages/export.h"
 #include "train/stages/processor.h"
 #include "train/stages/stages.h"
@@ -96,7 +97,7 @@ void train_ar(const StageOptions& options) {
   const Preset preset = find_preset(options.preset);
   const world::World world = world::World::open({.size = preset.picture_size});
   const std::filesystem::path final_folder = options.run.out / "final";
-  const ArConfig config = write_processor(final_folder, preset, world.caption_corpus());
+  const ArConfig config = write_text_parts(final_folder, preset, world.caption_corpus());
   const ChatTemplate chat = ChatTemplate::open(
       final_folder / "processor", {config.begin_image_id, config.end_image_id, config.image_placeholder_id});
   const Corpus corpus = Corpus::build(world, preset, options, CorpusParts::ids);

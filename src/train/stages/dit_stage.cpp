@@ -17,6 +17,7 @@
 #include "text/glyph_text.h"
 #include "train/data/corpus.h"
 #include "train/presets.h"
+#include "train/random.h"
 #include "train/stages/export.h"
 #include "train/stages/stages.h"
 
@@ -34,11 +35,12 @@ struct GlyphBatch {
 };
 
 GlyphBatch glyph_batch(const std::vector<std::string>& captions, const std::vector<bool>& dropped) {
+  const ByteTokenizer tokenizer;
   std::vector<std::vector<int64_t>> rows;
   size_t longest = 1;
   for (size_t i = 0; i < captions.size(); ++i) {
     std::vector<int64_t> row;
-    for (const auto& string : glyph_ids(dropped[i] ? "" : captions[i], 2048)) row.insert(row.end(), string.begin(), string.end());
+    for (const auto& string : glyph_ids(tokenizer, dropped[i] ? "" : captions[i])) row.insert(row.end(), string.begin(), string.end());
     longest = std::max(longest, row.size());
     rows.push_back(std::move(row));
   }
