@@ -54,7 +54,8 @@ class Pipeline {
   int64_t weight_bytes() const;                    // of all parts, in the type they are held in
 
  private:
-  struct Parts;
+  struct Parts;    // parts.h
+  struct Request;  // one request's way through the stages
   explicit Pipeline(std::unique_ptr<const Parts> parts);
   std::unique_ptr<const Parts> parts_;
 };

@@ -1,0 +1,179 @@
+#include "pipeline/pipeline.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
+#include <c10/core/InferenceMode.h>
+
+#include <chrono>
+
+#include "core/rng.h"
+#include "pipeline/condition.h"
+#include "pipeline/denoise.h"
+#include "pipeline/parts.h"
+#include "pipeline/prior.h"
+#include "pipeline/references.h"
+
+namespace glmimage {
+namespace {
+
+// Adds a stage's wall time to the result when the stage's block is left.
+class StageClock {
+ public:
+  StageClock(GenerateResult& result, const char* name) : result_(result), name_(name) {}
+  ~StageClock() {
+    result_.seconds[name_] += std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
+  }
+
+ private:
+  GenerateResult& result_;
+  const char* name_;
+  std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+};
+
+void record(const RequestObserver& observer, const std::string& name, const at::Tensor& tensor) {
+  if (observer.trace) observer.trace->emplace_back(name, tensor.detach().cpu().contiguous().clone());
+}
+
+// The grid of prompt and picture, in the words of the text room.
+PromptGrid prompt_grid(Grid grid) { return {grid.height, grid.width}; }
+
+}  // namespace
+
+Pipeline::Pipeline(std::unique_ptr<const Parts> parts) : parts_(std::move(parts)) {}
+Pipeline::Pipeline(Pipeline&&) noexcept = default;
+Pipeline::~Pipeline() = default;
+
+Pipeline Pipeline::open(const PipelineOptions& options, Progress* progress) {
+  const c10::InferenceMode inference;
+  return Pipeline(Parts::load(options, progress));
+}
+
+int64_t Pipeline::default_size() const { return parts_->vae.config.sample_size; }
+at::ScalarType Pipeline::dtype() const { return parts_->dtype; }
+int64_t Pipeline::weight_bytes() const { return parts_->weight_bytes; }
+
+// One request's way through the stages. Each takes what it needs, gives what it makes, and never calls the one before.
+struct Pipeline::Request {
+  const Parts& parts;
+  const GenerateRequest& request;
+  const RequestObserver& observer;
+  GenerateResult& result;
+  DrawSize size;
+
+  Grid target() const { return {size.drawn_height / kPixelsPerVisualToken, size.drawn_width / kPixelsPerVisualToken}; }
+
+  std::vector<Reference> encode_pictures() const {
+    const StageClock clock(result, "references");
+    std::vector<Reference> references;
+    const int64_t count = static_cast<int64_t>(request.references.size());
+    for (int64_t i = 0; i < count; ++i) {
+      step(observer.progress, Stage::references, i, count);
+      const ReferencePixels pixels = prepare_reference(request.references[static_cast<size_t>(i)], parts.preprocess);
+      references.push_back(encode_reference(pixels, parts.visual_tokenizer, parts.vae));
+      record(observer, concat("references.", i, ".token_ids"), references.back().tokens.ids);
+      record(observer, concat("references.", i, ".latents"), references.back().latents);
+    }
+    if (count > 0) step(observer.progress, Stage::references, count, count);
+    return references;
+  }
+
+  // The autoregressive model's global generator is seeded with the request's seed, as the reference does.
+  VisualTokens draw_visual_tokens(const std::vector<Reference>& references) const {
+    const StageClock clock(result, "visual_tokens");
+    PromptParts prompt{.text = request.prompt, .target = prompt_grid(target()), .draft = {}, .sources = {}};
+    PriorRequest prior;
+    prior.target = target();
+    for (const Reference& reference : references) {
+      prompt.sources.push_back(prompt_grid(reference.tokens.grid));
+      prior.sources.push_back(reference.tokens);
+    }
+    if (references.empty()) {
+      prompt.draft = draft_grid(prompt.target, parts.ar.config.draft_size);
+      prior.draft = Grid{prompt.draft->height, prompt.draft->width};
+    }
+    prior.input_ids = parts.chat.build(prompt).ids;
+    prior.sampling = {.temperature = request.temperature.value_or(parts.generation.temperature),
+                      .top_p = request.top_p.value_or(parts.generation.top_p),
+                      .top_k = parts.generation.top_k};
+    at::Generator generator = make_generator(request.seed);
+    PriorResult drawn = run_prior(parts.ar, prior, generator, observer.progress);
+    record(observer, "ar.input_ids", at::tensor(prior.input_ids, at::kLong).unsqueeze(0));
+    record(observer, "ar.output_ids", drawn.output_ids);
+    result.visual_tokens = drawn.output_ids.numel();
+    return std::move(drawn.target);
+  }
+
+  // From noise to latents under the conditions. Noise is drawn in float32 on the CPU whatever the model's type and device,
+  // so that a seed means the same everywhere.
+  at::Tensor denoise_latents(const std::vector<Reference>& references, const VisualTokens& tokens) const {
+    step(observer.progress, Stage::glyphs, 0, 1);
+    const at::Tensor glyphs = encode_glyphs(parts.glyph, parts.byte_tokenizer, request.prompt);  // (1, G, D)
+    const at::Tensor negative = encode_glyphs(parts.glyph, parts.byte_tokenizer, "");            // (1, 1, D)
+    step(observer.progress, Stage::glyphs, 1, 1);
+    const StageClock clock(result, "denoise");
+    const int64_t scale = parts.vae.config.scale();
+    const at::Tensor noise =
+        at::randn({1, parts.dit.config.in_channels, size.drawn_height / scale, size.drawn_width / scale},
+                  make_generator(request.seed), at::TensorOptions(at::kFloat));                   // (1, C, H/8, W/8)
+    const at::Tensor prior_ids = upsample_to_prior(tokens);                                       // (1, N)
+    record(observer, "prior_token_ids", prior_ids);
+    record(observer, "glyph.embeds", glyphs.to(at::kFloat));
+    record(observer, "noise", noise);
+    const ReferenceCache cache = encode_references(parts.dit, references, observer.progress);
+    const at::Tensor latents = denoise({.model = parts.dit,
+                                        .schedule = make_schedule(parts.scheduler, request.steps, prior_ids.size(1)),
+                                        .noise = noise.to(parts.device),
+                                        .glyphs = glyphs,
+                                        .negative_glyphs = negative,
+                                        .prior_ids = prior_ids.to(parts.device),
+                                        .height = size.drawn_height,
+                                        .width = size.drawn_width,
+                                        .references = references.empty() ? nullptr : &cache,
+                                        .guidance_scale = request.guidance_scale,
+                                        .progress = observer.progress,
+                                        .preview = preview()});
+    record(observer, "latents", latents);
+    return latents;
+  }
+
+  // normalised latents (1, C, h, w) -> picture (1, 3, H, W) float32 in 0..1, as drawn
+  at::Tensor decode(const at::Tensor& latents) const {
+    const at::Tensor raw = parts.vae.denormalise(latents.to(parts.vae.dtype()));
+    return (parts.vae.decode(raw).to(at::kFloat) * 0.5 + 0.5).clamp(0, 1).cpu();
+  }
+
+  // The middle of what was drawn, in the size asked for.
+  Image finish(const at::Tensor& unit) const {
+    const Image drawn = from_unit_tensor(unit);
+    if (drawn.width == size.width && drawn.height == size.height) return drawn;
+    return crop(drawn, (drawn.width - size.width) / 2, (drawn.height - size.height) / 2, size.width, size.height);
+  }
+
+  std::function<void(int64_t, const at::Tensor&)> preview() const {
+    if (!observer.preview) return {};
+    return [this](int64_t step, const at::Tensor& x0) { observer.preview(step, finish(decode(x0))); };
+  }
+};
+
+GenerateResult Pipeline::generate(const GenerateRequest& request, const RequestObserver& observer) const {
+  validate(request);
+  const c10::InferenceMode inference;
+  GenerateResult result;
+  result.seed = request.seed;
+  const Request run{*parts_, request, observer, result, resolve_size(request, default_size(), default_size())};
+  const std::vector<Reference> references = run.encode_pictures();
+  const VisualTokens tokens = run.draw_visual_tokens(references);
+  const at::Tensor latents = run.denoise_latents(references, tokens);
+  step(observer.progress, Stage::decode, 0, 1);
+  {
+    const StageClock clock(result, "decode");
+    const at::Tensor unit = run.decode(latents);
+    record(observer, "image", unit);
+    result.image = run.finish(unit);
+  }
+  step(observer.progress, Stage::decode, 1, 1);
+  return result;
+}
+
+}  // namespace glmimage
