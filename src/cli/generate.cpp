@@ -84,11 +84,15 @@ fs::path output_name(const fs::path& output, int64_t number, int64_t total) {
   return name;
 }
 
-// Fails before the work rather than after it.
-void check_output(const fs::path& output) {
+// Both fail before the work rather than after it.
+void check_folder_of(const fs::path& output) {
   const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
   if (!fs::is_directory(folder)) fail(ErrorKind::usage, folder.string(), ": the output folder does not exist");
-  if (fs::is_directory(output)) fail(ErrorKind::usage, output.string(), ": is a folder; name a PNG file");
+  if (fs::is_directory(output)) fail(ErrorKind::usage, output.string(), ": is a folder; name a file");
+}
+
+void check_output(const fs::path& output) {
+  check_folder_of(output);
   const std::string extension = output.extension().string();
   if (extension != ".png" && extension != ".PNG") {
     fail(ErrorKind::usage, output.string(), ": pictures are written as PNG; end the name in .png");
@@ -129,6 +133,7 @@ int generate(const GenerateOptions& options, bool prompt_given) {
   }
   const fs::path output = options.output;
   check_output(output);
+  if (!options.trace.empty()) check_folder_of(options.trace);
   if (!options.trace.empty() && prompts.size() * static_cast<size_t>(options.count) != 1) {
     fail(ErrorKind::usage, "--trace records one picture; it does not go with --count or several prompts");
   }
@@ -149,7 +154,10 @@ int generate(const GenerateOptions& options, bool prompt_given) {
       const fs::path file = output_name(output, static_cast<int64_t>(pictures.size()) + 1, total);
       guard_partial_file(file.string() + ".part");
       save_png(file, result.image);
-      if (!options.trace.empty()) write_safetensors(options.trace, trace, {{"format", "pt"}});
+      if (!options.trace.empty()) {
+        guard_partial_file(options.trace + ".part");
+        write_safetensors(options.trace, trace, {{"format", "pt"}});
+      }
       guard_partial_file({});
       pictures.push_back(describe(file, request, result));
       if (!options.json && !options.quiet) {

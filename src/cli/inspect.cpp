@@ -114,7 +114,8 @@ std::vector<Part> read_parts(const fs::path& folder) {
     return parts;
   }
   Part part{folder.filename().string(), "", {}, {}, json::array()};
-  for (const SafetensorsFile& file : WeightFiles::open(folder).files()) add_file(part, file);
+  const WeightFiles weights = WeightFiles::open(folder);
+  for (const SafetensorsFile& file : weights.files()) add_file(part, file);
   parts.push_back(std::move(part));
   return parts;
 }

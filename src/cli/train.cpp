@@ -9,6 +9,7 @@
 #include "cli/interrupt.h"
 #include "core/device.h"
 #include "core/error.h"
+#include "train/stages/assemble.h"
 #include "train/stages/stages.h"
 
 namespace glmimage::cli {
@@ -19,9 +20,10 @@ constexpr const char* kFooter = R"(Examples:
   glm-image train tokenizer --out runs/tokenizer --steps 6000
   glm-image train dit --vae runs/vae/final/vae --tokenizer runs/tokenizer/final --out runs/dit --steps 8000
   glm-image train ar --tokenizer runs/tokenizer/final --out runs/ar --steps 3000
+  glm-image train assemble --vae runs/vae/final --dit runs/dit/final --ar runs/ar/final --out checkpoints/mine
 
-A run that is stopped (Ctrl-C, SIGTERM) saves its state; the same command goes on from there. docs/training.md tells how
-the four results become a checkpoint.)";
+A run that is stopped (Ctrl-C, SIGTERM) saves its state; the same command goes on from there. 'assemble' trains nothing:
+it puts the results together as a checkpoint.)";
 
 struct Stage {
   void (*train)(const train::StageOptions&);
@@ -41,6 +43,7 @@ const std::map<std::string, Stage>& stages() {
 struct TrainOptions {
   std::string stage;
   train::StageOptions stage_options;
+  std::filesystem::path dit, ar;
   double learning_rate = 0;
   int64_t batch = 0;
   int threads = 0;
@@ -62,27 +65,37 @@ int train_stage(TrainOptions options) {
   return 0;
 }
 
+int assemble(const TrainOptions& options) {
+  for (const auto& [name, folder] : {std::pair("--vae", options.stage_options.vae), {"--dit", options.dit}, {"--ar", options.ar}}) {
+    if (folder.empty()) fail(ErrorKind::usage, "'assemble' needs ", name, ": the folder 'final' of that stage's run");
+  }
+  train::assemble_checkpoint({options.stage_options.vae, options.dit, options.ar}, options.stage_options.run.out);
+  return 0;
+}
+
 }  // namespace
 
 void add_train(CLI::App& app, Command& run) {
   auto options = std::make_shared<TrainOptions>();
   CLI::App* command = app.add_subcommand("train", "Train one part of a model from scratch on the synthetic world");
   command->footer(kFooter);
-  command->add_option("stage", options->stage, "vae, tokenizer, dit or ar")
+  command->add_option("stage", options->stage, "vae, tokenizer, dit, ar, or assemble")
       ->required()
-      ->check(CLI::IsMember({"vae", "tokenizer", "dit", "ar"}));
+      ->check(CLI::IsMember({"vae", "tokenizer", "dit", "ar", "assemble"}));
   train::StageOptions& stage = options->stage_options;
-  command->add_option("--out", stage.run.out, "Folder of the run; the result lands in its final/")->required();
+  command->add_option("--out", stage.run.out, "Folder of the run; the result lands in its final/. Stage assemble: the new checkpoint")->required();
   command->add_option("--preset", stage.preset, "Sizes: tiny or mini")->capture_default_str();
   command->add_option("--steps", stage.run.steps, "Updates in all")->capture_default_str()->check(CLI::PositiveNumber);
   command->add_option("--batch", options->batch, "Pictures an update; 0: the stage's own");
   command->add_option("--learning-rate", options->learning_rate, "Peak; 0: the stage's own");
   command->add_option("--save-every", stage.run.save_every, "Updates between saved states")->capture_default_str();
   command->add_option("--seed", stage.run.seed, "Of weights, data and noise")->capture_default_str();
-  command->add_option("--vae", stage.vae, "Folder of a trained VAE (stage dit)");
+  command->add_option("--vae", stage.vae, "Folder of a trained VAE (stages dit and assemble)");
   command->add_option("--tokenizer", stage.tokenizer, "Folder of a trained visual tokenizer (stages dit and ar)");
+  command->add_option("--dit", options->dit, "Folder of a trained DiT and text encoder (stage assemble)");
+  command->add_option("--ar", options->ar, "Folder of a trained language model (stage assemble)");
   command->add_option("--threads", options->threads, "Processor threads; 0: one a core")->capture_default_str();
-  command->callback([options, &run] { run = [options] { return train_stage(*options); }; });
+  command->callback([options, &run] { run = [options] { return options->stage == "assemble" ? assemble(*options) : train_stage(*options); }; });
 }
 
 }  // namespace glmimage::cli

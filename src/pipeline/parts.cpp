@@ -30,7 +30,8 @@ void check_model_index(const fs::path& folder) {
 int64_t stored_parameters(const fs::path& folder) {
   int64_t count = 0;
   for (const char* part : {"text_encoder", "vision_language_encoder", "transformer", "vae"}) {
-    for (const SafetensorsFile& file : WeightFiles::open(folder / part).files()) {
+    const WeightFiles weights = WeightFiles::open(folder / part);
+    for (const SafetensorsFile& file : weights.files()) {
       for (const TensorInfo& info : file.tensors()) {
         int64_t n = 1;
         for (int64_t d : info.shape) n *= d;

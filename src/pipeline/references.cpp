@@ -110,7 +110,9 @@ ReferencePixels prepare_reference(const Image& picture, const PreprocessConfig& 
 }
 
 at::Tensor encode_latents(const at::Tensor& pixels, const Vae& vae) {
-  return vae.normalise(vae.encode(pixels.to(vae.device())).mean.to(at::kFloat));
+  // The reference pipeline's pixels come from (H, W, 3) arrays and so keep that layout through its encoder.
+  const at::Tensor on_device = pixels.to(vae.device()).contiguous(at::MemoryFormat::ChannelsLast);
+  return vae.normalise(vae.encode(on_device).mean.to(at::kFloat));
 }
 
 Reference encode_reference(const ReferencePixels& pixels, const VisualTokenizer& tokenizer, const Vae& vae) {

@@ -12,8 +12,8 @@ struct Sizes {
   int64_t vision_depth = 4, vision_width = 160, vision_heads = 4;
   int64_t codes = 1024, code_dim = 32;
   int64_t glyph_width = 128, glyph_layers = 3, glyph_heads = 4;
-  int64_t dit_heads = 4, dit_head_dim = 64, dit_layers = 6, dit_time = 64;
-  int64_t ar_width = 192, ar_layers = 5, ar_heads = 3, ar_feed_forward = 512;
+  int64_t dit_heads = 4, dit_head_dim = 64, dit_layers = 5, dit_time = 64;
+  int64_t ar_width = 192, ar_layers = 4, ar_heads = 3, ar_feed_forward = 512;
 };
 
 constexpr int64_t kControlIds = 128;  // begin, end, and the reserved rest, as published

@@ -16,7 +16,7 @@ struct Preset {
   std::string name;
   int64_t picture_size = 128;      // pixels a side
   int64_t draft_size = 2;          // tokens a side of the draft grid of a square picture (published: 16)
-  int64_t corpus_size = 24576;     // pictures encoded once for the later stages
+  int64_t corpus_size = 12288;     // pictures encoded once for stage dit; stage ar, whose entries are small, takes four times as many
   int64_t bpe_merges = 512;
   VaeConfig vae;
   VisionConfig vision;

@@ -35,7 +35,8 @@ std::string cache_key(const Preset& preset, const StageOptions& options, CorpusP
                            options.run.seed, " ", parts == CorpusParts::latents ? "latents" : "ids");
   for (const fs::path& folder : {options.tokenizer, options.vae}) {
     if (folder.empty()) continue;
-    for (const SafetensorsFile& file : WeightFiles::open(folder).files()) {
+    const WeightFiles weights = WeightFiles::open(folder);
+    for (const SafetensorsFile& file : weights.files()) {
       key += concat(" ", fs::file_size(file.path()), " ", fs::last_write_time(file.path()).time_since_epoch().count());
     }
   }
@@ -54,7 +55,7 @@ Corpus Corpus::build(const world::World& world, const Preset& preset, const Stag
   if (options.tokenizer.empty()) fail(ErrorKind::usage, "this stage needs a trained tokenizer: --tokenizer DIR");
   if (latents && options.vae.empty()) fail(ErrorKind::usage, "this stage needs a trained VAE: --vae DIR");
   Corpus corpus;
-  const int64_t side = preset.picture_size / kPixelsPerVisualToken, count = preset.corpus_size;
+  const int64_t side = preset.picture_size / kPixelsPerVisualToken, count = preset.corpus_size * (latents ? 1 : 4);
   corpus.grid_ = {side, side};
   const PromptGrid draft = glmimage::draft_grid(PromptGrid{side, side}, preset.draft_size);
   corpus.draft_grid_ = {draft.height, draft.width};

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace glmimage::bench {
+
+// How often a piece of work runs: a few times unmeasured, then measured.
+struct Repeats {
+  int warm_up = 1;
+  int measured = 5;
+};
+
+// Wall time of each measured run, in seconds.
+std::vector<double> time_runs(Repeats repeats, const std::function<void()>& work);
+
+double seconds_since_start();  // of the process's monotonic clock; differences matter only
+
+// What was measured, under keys that bench/compare/reference.py uses as well.
+class Report {
+ public:
+  // Prints one line to stderr too, so that a long run shows where it is. `samples` in seconds, at least one.
+  void add(const std::string& key, const std::string& work, std::vector<double> samples);
+  void skip(const std::string& key, const std::string& why);
+
+  // {key: {"work", "seconds" (the median), "min", "max", "samples"}}
+  const nlohmann::json& results() const { return results_; }
+  const nlohmann::json& skipped() const { return skipped_; }  // {key: why}
+
+ private:
+  nlohmann::json results_ = nlohmann::json::object(), skipped_ = nlohmann::json::object();
+};
+
+}  // namespace glmimage::bench

@@ -1,0 +1,94 @@
+// The road a picture takes on an accelerator, with the device played by the CPU: same ids and picture as on the CPU,
+// and the arithmetic really done there.
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/equal.h>
+
+#include <fstream>
+
+#include "core/image.h"
+#include "e2e/golden_case.h"
+#include "support/emulated_npu.h"
+
+namespace glmimage {
+namespace {
+
+using nlohmann::json;
+using test::GoldenCase;
+
+constexpr double kPictureDecibels = 50;
+
+GoldenCase golden_case(const std::string& name) {
+  for (const GoldenCase& one : test::golden_cases()) {
+    if (one.name() == name) return one;
+  }
+  throw std::runtime_error("no golden case " + name);
+}
+
+int64_t ops(const json& report, const std::string& name) { return report["ops"].value(name, int64_t{0}); }
+
+class Device : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(Device, DrawsTheGoldenPicture) {
+  const GoldenCase one = golden_case(GetParam());
+  const auto folder = test::scratch_folder();
+  const auto picture = folder / "a.png", trace_file = folder / "t.safetensors", report_file = folder / "report.json";
+  std::vector<std::string> arguments = one.arguments(picture, trace_file);
+  for (const char* each : {"--device", "npu", "--dtype", "float32"}) arguments.push_back(each);
+  test::ProcessOptions options = test::glm_image(arguments);
+  options.environment["GLM_IMAGE_DEVICE_LIBRARY"] = test::emulated_npu_library().string();
+  options.environment["EMULATED_NPU_REPORT"] = report_file.string();
+  const test::ProcessResult result = test::run_process(options);
+  ASSERT_EQ(result.exit_code, 0) << result.err << "signal " << result.signal;
+
+  const SafetensorsFile trace = SafetensorsFile::open(trace_file), expected = one.tensors();
+  EXPECT_TRUE(at::equal(trace.tensor("prior_token_ids"), expected.tensor("prior_token_ids")));
+  EXPECT_TRUE(at::equal(trace.tensor("noise"), expected.tensor("noise"))) << "a seed means the same on every device";
+  const int64_t pictures = static_cast<int64_t>(one.settings["pictures"].size());
+  for (int64_t i = 0; i < pictures; ++i) {
+    const std::string ids = "references." + std::to_string(i) + ".token_ids";
+    EXPECT_TRUE(at::equal(trace.tensor(ids), expected.tensor(ids)));
+  }
+  EXPECT_GE(test::psnr(trace.tensor("image"), expected.tensor("image")), kPictureDecibels);
+  EXPECT_EQ(load_image(picture).pixels, from_unit_tensor(trace.tensor("image")).pixels);
+
+  // Every layer of every step multiplies and attends on the device.
+  const json report = json::parse(std::ifstream(report_file));
+  const int64_t drawn = trace.tensor("ar.output_ids").numel();
+  EXPECT_GE(ops(report, "aten::mm") + ops(report, "aten::addmm"), 8 * (drawn - 1));
+  EXPECT_GE(ops(report, "aten::_softmax"), 2 * drawn);  // two layers
+  EXPECT_GE(ops(report, "aten::bmm"), 2 * ops(report, "aten::_softmax"));
+  EXPECT_GE(ops(report, "aten::convolution"), 10);  // the VAE's decoder
+  EXPECT_GT(report["peak_bytes"], 100000) << "the weights live there";
+  EXPECT_GT(report["bytes_to_device"], 100000);
+}
+
+INSTANTIATE_TEST_SUITE_P(Goldens, Device,
+                         ::testing::Values("tiny_a_t2i_wide", "tiny_a_t2i_tall_quoted", "tiny_a_edit_two", "tiny_b_edit_one",
+                                           "tiny_c_t2i_square"),
+                         [](const auto& info) { return info.param; });
+
+// Sixteen-bit types are what accelerators are used with: the picture must be one of numbers, of the right size.
+TEST(DeviceType, BFloat16IsTheDefault) {
+  const auto folder = test::scratch_folder();
+  test::ProcessOptions options =
+      test::glm_image(test::generate(test::checkpoint("tiny_a"), folder / "a.png",
+                                     {"--prompt", "a 'cat'", "--width", "64", "--height", "32", "--steps", "2",
+                                      "--seed", "5", "--device", "npu", "--json"}));
+  options.environment["GLM_IMAGE_DEVICE_LIBRARY"] = test::emulated_npu_library().string();
+  const test::ProcessResult result = test::run_process(options);
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_EQ(json::parse(result.out)["dtype"], "bfloat16");
+  EXPECT_EQ(load_image(folder / "a.png").width, 64);
+}
+
+TEST(DeviceType, BrokenDeviceIsOneLine) {
+  const auto folder = test::scratch_folder();
+  test::ProcessOptions options = test::glm_image(
+      test::generate(test::checkpoint("tiny_a"), folder / "a.png", {"--prompt", "cat", "--device", "npu"}));
+  options.environment["GLM_IMAGE_DEVICE_LIBRARY"] = test::emulated_npu_library().string();
+  options.environment["EMULATED_NPU_BROKEN"] = "no card in the slot";
+  test::expect_failure(test::run_process(options), 4, {"npu", "no card in the slot"});
+}
+
+}  // namespace
+}  // namespace glmimage

@@ -1,0 +1,163 @@
+#include "train/run.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/full.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "train/stage_helpers.h"
+#include "train/stages/stages.h"
+
+namespace glmimage::train {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+constexpr int64_t kSteps = 8;
+
+// One thread, so that sums are added in one order.
+class ResumeTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { at::set_num_threads(1); }
+};
+
+// 8 steps at once, against 3 and then the rest: an 8-step run that is stopped loses nothing but time.
+void expect_resume_is_exact(void (*train)(const StageOptions&), const StageOptions& base, const std::string& weights) {
+  StageOptions straight = base;
+  straight.run.out = base.run.out / "straight";
+  train(straight);
+
+  // Saved at 3 and 6 and 8; with the last two gone the folder is that of a run that was killed after step 3.
+  StageOptions broken = base;
+  broken.run.out = base.run.out / "broken";
+  broken.run.save_every = 3;
+  std::atomic<bool> stop = true;  // set before the first step ends: no step is run, nothing is exported
+  broken.run.stop = &stop;
+  train(broken);
+  EXPECT_FALSE(fs::exists(broken.run.out / "final" / weights));
+  stop = false;
+  train(broken);
+  fs::remove_all(broken.run.out / "state" / "step-00000008");
+  fs::remove_all(broken.run.out / "final");
+  train(broken);  // from step 6
+  EXPECT_EQ(first_difference(straight.run.out / "final" / weights, broken.run.out / "final" / weights), "");
+  const fs::path last = "state/step-00000008/weights.safetensors";
+  EXPECT_EQ(first_difference(straight.run.out / last, broken.run.out / last), "");
+}
+
+TEST_F(ResumeTest, AllStagesGoOnBitForBit) {
+  const fs::path root = fresh_folder("resume");
+  expect_resume_is_exact(train_vae, tiny_stage(root / "vae", kSteps), "vae/diffusion_pytorch_model.safetensors");
+  expect_resume_is_exact(train_tokenizer, tiny_stage(root / "tokenizer", kSteps), "model.safetensors");
+  StageOptions later = tiny_stage(root / "dit", kSteps);
+  later.vae = root / "vae/straight/final/vae";
+  later.tokenizer = root / "tokenizer/straight/final";
+  expect_resume_is_exact(train_dit, later, "transformer/diffusion_pytorch_model.safetensors");
+  later.run.out = root / "ar";
+  expect_resume_is_exact(train_ar, later, "vision_language_encoder/model.safetensors");
+}
+
+// A run over one number, in milliseconds.
+struct ToyRun {
+  explicit ToyRun(fs::path folder) {
+    options.out = std::move(folder);
+    options.steps = 20;
+    options.warmup = 2;
+    options.save_every = 4;
+    options.log_every = 1000;
+  }
+  // Steps until `until`, then stops as on a signal; returns where it began.
+  int64_t go(int64_t until, const std::string& stage = "toy") {
+    at::Tensor value = at::full({1}, 5.0, at::kFloat);
+    stop = false;
+    options.stop = &stop;
+    Run run(stage, options, {{"value", &value, {1}, Init::ones()}});
+    for (int64_t step = run.first_step(); run.running(step); ++step) {
+      run.optimise(step, (value * value * factor).sum());
+      run.log(step, {{"loss", 1.0}});
+      if (step + 1 == until) stop = true;
+      run.save_when_due(step);
+    }
+    last = value.detach().clone();
+    return run.first_step();
+  }
+  RunOptions options;
+  std::atomic<bool> stop = false;
+  double factor = 1;
+  at::Tensor last;
+};
+
+std::string message_of(const std::function<void()>& action, ErrorKind kind) {
+  try {
+    action();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind);
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+
+TEST(Run, StopsOnTheSignalAndGoesOn) {
+  ToyRun straight(fresh_folder("toy_straight")), broken(fresh_folder("toy_broken"));
+  straight.go(20);
+  EXPECT_EQ(broken.go(7), 0);
+  EXPECT_EQ(broken.go(13), 7);
+  EXPECT_EQ(broken.go(20), 13);
+  EXPECT_TRUE(at::equal(straight.last, broken.last));
+  std::ifstream metrics(broken.options.out / "metrics.jsonl");
+  int64_t lines = 0;
+  for (std::string line; std::getline(metrics, line); ++lines) {
+    const auto values = nlohmann::json::parse(line);
+    EXPECT_EQ(values["step"], lines);
+    EXPECT_TRUE(values.contains("grad_norm") && values.contains("learning_rate") && values.contains("loss"));
+  }
+  EXPECT_EQ(lines, 20);
+}
+
+TEST(Run, KeepsTheLastTwoStates) {
+  ToyRun toy(fresh_folder("toy_two"));
+  toy.go(20);
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(toy.options.out / "state")) names.push_back(entry.path().filename());
+  EXPECT_THAT(names, testing::UnorderedElementsAre("step-00000016", "step-00000020"));
+}
+
+TEST(Run, IgnoresAHalfWrittenState) {
+  ToyRun toy(fresh_folder("toy_part"));
+  toy.go(5);
+  fs::create_directories(toy.options.out / "state" / "step-00000009.part");
+  std::ofstream(toy.options.out / "state" / "step-00000009.part" / "weights.safetensors") << "half";
+  EXPECT_EQ(toy.go(9), 5);
+  EXPECT_EQ(toy.go(20), 9);  // written over what was left of the half state
+}
+
+TEST(Run, RefusesAnotherSeedAndAnotherStage) {
+  ToyRun toy(fresh_folder("toy_refuse"));
+  toy.go(5);
+  EXPECT_THAT(message_of([&] { toy.go(6, "vae"); }, ErrorKind::checkpoint), HasSubstr("another stage's run is in this folder"));
+  toy.options.seed = 99;
+  EXPECT_THAT(message_of([&] { toy.go(6); }, ErrorKind::checkpoint), HasSubstr("another run is in this folder"));
+  toy.options.resume = false;
+  EXPECT_EQ(toy.go(6), 0);
+}
+
+TEST(Run, TenBadStepsInARowEndTheRun) {
+  ToyRun toy(fresh_folder("toy_nan"));
+  toy.factor = std::numeric_limits<double>::quiet_NaN();
+  EXPECT_THAT(message_of([&] { toy.go(20); }, ErrorKind::internal), HasSubstr("ten steps in a row"));
+}
+
+}  // namespace
+}  // namespace glmimage::train
