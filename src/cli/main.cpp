@@ -23,7 +23,12 @@ constexpr const char* kFooter = R"(Examples:
 // CLI11 reports help, the version and bad usage by exceptions of its own.
 int finish_parse_error(const CLI::App& app, const CLI::ParseError& error, bool json) {
   if (error.get_exit_code() == 0) return app.exit(error);
-  return cli::report(Error(ErrorKind::usage, std::string(error.what()) + " (see --help)"), json);
+  std::string message = error.what();
+  // CLI11 misses the subcommand before it minds the word that was meant to be one.
+  if (app.get_subcommands().empty() && !app.remaining().empty()) {
+    message = "unknown argument: " + app.remaining().front();
+  }
+  return cli::report(Error(ErrorKind::usage, message + " (see --help)"), json);
 }
 
 }  // namespace

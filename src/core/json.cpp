@@ -66,6 +66,13 @@ int64_t JsonObject::positive(const std::string& field) const {
   return v;
 }
 
+int64_t JsonObject::layers(const std::string& field) const {
+  constexpr int64_t kMostLayers = 4096;
+  const int64_t v = positive(field);
+  if (v > kMostLayers) reject(field, concat("should be a number of layers, at most ", kMostLayers, ", not ", v));
+  return v;
+}
+
 double JsonObject::number(const std::string& field) const {
   const json& v = at(field);
   if (!v.is_number()) reject(field, concat("should be a number, not ", v.dump()));

@@ -66,6 +66,7 @@ void load_parameters(const ParameterList& list, const WeightFiles& files, const 
     at::Tensor stored = files.tensor(p.name);
     // A no-op (still mapped, zero copies) when type and device already fit.
     *p.tensor = stored.to(placement.device, placement.dtype.value_or(stored.scalar_type()));
+    if (!p.tensor->is_alias_of(stored)) files.release(p.name);  // or file and copy would fill the memory twice
   }
 }
 

@@ -280,6 +280,15 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   return info->dtype == at::kBool ? at::ne(mapped, 0) : mapped;
 }
 
+void SafetensorsFile::release(const std::string& name) const {
+  const TensorInfo* info = find(name);
+  if (!info) return;
+  const auto page = static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+  // Whole pages only: those at the ends may hold a neighbour's bytes.
+  const uint64_t first = (info->begin + page - 1) / page * page, last = info->end / page * page;
+  if (first < last) ::madvise(const_cast<char*>(mapping_.get()) + first, last - first, MADV_DONTNEED);
+}
+
 std::string safetensors_dtype_name(at::ScalarType dtype) {
   for (const DtypeName& known : kDtypes) {
     if (dtype == known.dtype) return known.name;

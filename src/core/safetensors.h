@@ -34,6 +34,8 @@ class SafetensorsFile {
   const TensorInfo* find(const std::string& name) const;
   // A CPU tensor over the mapped bytes: no copy; the mapping lives as long as the tensor. Do not write into it.
   at::Tensor tensor(const std::string& name) const;
+  // Tells the system that the bytes of this tensor were copied and need not stay in memory. They can still be read.
+  void release(const std::string& name) const;
 
  private:
   SafetensorsFile() = default;

@@ -153,4 +153,8 @@ at::Tensor WeightFiles::tensor(const std::string& name) const {
   return files_[where_.at(name)].tensor(name);
 }
 
+void WeightFiles::release(const std::string& name) const {
+  if (has(name)) files_[where_.at(name)].release(name);
+}
+
 }  // namespace glmimage

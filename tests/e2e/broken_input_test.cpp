@@ -143,7 +143,7 @@ TEST_F(BrokenCheckpoint, WrongShape) {
       if (name == "decoder.conv_in.bias") tensor = at::zeros({7}, at::kFloat);
     }
   });
-  expect_refused({"model/vae", "decoder.conv_in.bias is [7]"});
+  expect_refused({"model/vae", "decoder.conv_in.bias is (7), expected (12)"});
 }
 
 TEST_F(BrokenCheckpoint, WrongType) {
@@ -173,7 +173,8 @@ TEST_F(BrokenCheckpoint, BrokenTokenizer) {
 
 TEST_F(BrokenCheckpoint, InspectTellsToo) {
   fs::resize_file(model / kVaeWeights, 5000);
-  expect_failure(run_process(glm_image({"inspect", model.string()})), kCheckpoint, {kVaeWeights, "incomplete download?"});
+  expect_failure(run_process(glm_image({"inspect", model.string()})), kCheckpoint,
+                 {kVaeWeights, "incomplete download?"});
 }
 
 // Requests that cannot be met, with a sound checkpoint.
@@ -225,7 +226,8 @@ TEST_F(BrokenRequest, ReferencePictures) {
 
 TEST_F(BrokenRequest, OutputNames) {
   const std::string model = test::checkpoint("tiny_a");
-  expect_failure(run_process(cat(model, folder / "missing" / "a.png")), kUsage, {"missing", "output folder does not exist"});
+  expect_failure(run_process(cat(model, folder / "missing" / "a.png")), kUsage,
+                 {"missing", "output folder does not exist"});
   expect_failure(run_process(cat(model, folder / "a.gif")), kUsage, {"a.gif", ".png"});
   fs::create_directory(folder / "d.png");
   expect_failure(run_process(cat(model, folder / "d.png")), kUsage, {"d.png", "folder"});

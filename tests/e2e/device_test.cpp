@@ -63,8 +63,8 @@ TEST_P(Device, DrawsTheGoldenPicture) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, Device,
-                         ::testing::Values("tiny_a_t2i_wide", "tiny_a_t2i_tall_quoted", "tiny_a_edit_two", "tiny_b_edit_one",
-                                           "tiny_c_t2i_square"),
+                         ::testing::Values("tiny_a_t2i_wide", "tiny_a_t2i_tall_quoted", "tiny_a_edit_two",
+                                           "tiny_b_edit_one", "tiny_c_t2i_square"),
                          [](const auto& info) { return info.param; });
 
 // Sixteen-bit types are what accelerators are used with: the picture must be one of numbers, of the right size.

@@ -135,7 +135,8 @@ TEST(AdamW, AGradientThatIsNotFiniteChangesNothing) {
     EXPECT_TRUE(at::equal(toy.vector, vector_before));
     EXPECT_FALSE(toy.matrix.grad().defined());
     const NamedTensors after = optimiser.state();
-    for (size_t i = 0; i < state.size(); ++i) EXPECT_TRUE(at::equal(after[i].second, state[i].second)) << state[i].first;
+    for (size_t i = 0; i < state.size(); ++i)
+      EXPECT_TRUE(at::equal(after[i].second, state[i].second)) << state[i].first;
   }
 }
 
@@ -178,10 +179,11 @@ TEST(WarmupCosine, RisesThenFallsToTheFloor) {
   EXPECT_DOUBLE_EQ(warmup_cosine(10, 100, 10, 2.0), 2.0);
   EXPECT_NEAR(warmup_cosine(55, 100, 10, 2.0), 2.0 * 0.51, 1e-12);  // half of the way: midway between peak and floor
   EXPECT_NEAR(warmup_cosine(100, 100, 10, 2.0), 0.04, 1e-12);
-  EXPECT_NEAR(warmup_cosine(500, 100, 10, 2.0), 0.04, 1e-12);       // and stays there
-  EXPECT_DOUBLE_EQ(warmup_cosine(0, 100, 0, 2.0), 2.0);             // no warm-up
-  EXPECT_GT(warmup_cosine(5, 3, 10, 2.0), 0);                       // a run shorter than its warm-up
-  for (int64_t step = 11; step < 100; ++step) EXPECT_LT(warmup_cosine(step, 100, 10, 2.0), warmup_cosine(step - 1, 100, 10, 2.0));
+  EXPECT_NEAR(warmup_cosine(500, 100, 10, 2.0), 0.04, 1e-12);  // and stays there
+  EXPECT_DOUBLE_EQ(warmup_cosine(0, 100, 0, 2.0), 2.0);        // no warm-up
+  EXPECT_GT(warmup_cosine(5, 3, 10, 2.0), 0);                  // a run shorter than its warm-up
+  for (int64_t step = 11; step < 100; ++step)
+    EXPECT_LT(warmup_cosine(step, 100, 10, 2.0), warmup_cosine(step - 1, 100, 10, 2.0));
 }
 
 TEST(Ema, FollowsTheFormulaAndRampsUp) {

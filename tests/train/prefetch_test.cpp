@@ -39,14 +39,17 @@ TEST(Prefetch, GivesFinishedBatchesBeforeTheException) {
 
 TEST(Prefetch, MayBeDestroyedEarly) {
   for (int round = 0; round < 20; ++round) {
-    Prefetch<std::unique_ptr<int64_t>> batches([](int64_t step) { return std::make_unique<int64_t>(step); }, 0, 1'000'000);
+    Prefetch<std::unique_ptr<int64_t>> batches([](int64_t step) { return std::make_unique<int64_t>(step); }, 0,
+                                               1'000'000);
     if (round % 2) {
       EXPECT_EQ(*batches.next(), 0);
     }
   }
 }
 
-TEST(Prefetch, NothingToMake) { Prefetch<int64_t> batches([](int64_t step) { return step; }, 7, 7); }
+TEST(Prefetch, NothingToMake) {
+  Prefetch<int64_t> batches([](int64_t step) { return step; }, 7, 7);
+}
 
 }  // namespace
 }  // namespace glmimage::train

@@ -33,17 +33,16 @@ class ResumeTest : public testing::Test {
   static void SetUpTestSuite() { at::set_num_threads(1); }
 };
 
-// 8 steps at once, against 3 and then the rest: an 8-step run that is stopped loses nothing but time.
+// 8 steps at once, against a run that was killed after its state of step 6 and goes on: it loses nothing but time.
 void expect_resume_is_exact(void (*train)(const StageOptions&), const StageOptions& base, const std::string& weights) {
   StageOptions straight = base;
   straight.run.out = base.run.out / "straight";
   train(straight);
 
-  // Saved at 3 and 6 and 8; with the last two gone the folder is that of a run that was killed after step 3.
   StageOptions broken = base;
   broken.run.out = base.run.out / "broken";
   broken.run.save_every = 3;
-  std::atomic<bool> stop = true;  // set before the first step ends: no step is run, nothing is exported
+  std::atomic<bool> stop = true;  // a run that is stopped exports nothing
   broken.run.stop = &stop;
   train(broken);
   EXPECT_FALSE(fs::exists(broken.run.out / "final" / weights));
@@ -51,7 +50,7 @@ void expect_resume_is_exact(void (*train)(const StageOptions&), const StageOptio
   train(broken);
   fs::remove_all(broken.run.out / "state" / "step-00000008");
   fs::remove_all(broken.run.out / "final");
-  train(broken);  // from step 6
+  train(broken);  // from step 6: of the states saved at 3, 6 and 8, the last two are kept
   EXPECT_EQ(first_difference(straight.run.out / "final" / weights, broken.run.out / "final" / weights), "");
   const fs::path last = "state/step-00000008/weights.safetensors";
   EXPECT_EQ(first_difference(straight.run.out / last, broken.run.out / last), "");
@@ -146,7 +145,8 @@ TEST(Run, IgnoresAHalfWrittenState) {
 TEST(Run, RefusesAnotherSeedAndAnotherStage) {
   ToyRun toy(fresh_folder("toy_refuse"));
   toy.go(5);
-  EXPECT_THAT(message_of([&] { toy.go(6, "vae"); }, ErrorKind::checkpoint), HasSubstr("another stage's run is in this folder"));
+  EXPECT_THAT(message_of([&] { toy.go(6, "vae"); }, ErrorKind::checkpoint),
+              HasSubstr("another stage's run is in this folder"));
   toy.options.seed = 99;
   EXPECT_THAT(message_of([&] { toy.go(6); }, ErrorKind::checkpoint), HasSubstr("another run is in this folder"));
   toy.options.resume = false;

@@ -34,7 +34,7 @@ void read_sizes(const JsonObject& text, ArConfig& c) {
   c.vocab_size = text.positive("vocab_size");
   c.visual_vocab_size = text.positive("vision_vocab_size");
   c.hidden_size = text.positive("hidden_size");
-  c.layers = text.positive("num_hidden_layers");
+  c.layers = text.layers("num_hidden_layers");
   c.intermediate_size = text.positive("intermediate_size");
   c.heads = text.positive("num_attention_heads");
   c.kv_heads = text.has("num_key_value_heads") ? text.positive("num_key_value_heads") : c.heads;

@@ -13,7 +13,7 @@ DitConfig DitConfig::from_json(const JsonObject& json) {
   DitConfig c;
   c.heads = json.positive("num_attention_heads");
   c.head_dim = json.positive("attention_head_dim");
-  c.layers = json.positive("num_layers");
+  c.layers = json.layers("num_layers");
   c.patch_size = json.positive("patch_size");
   c.in_channels = json.positive("in_channels");
   c.out_channels = json.positive("out_channels");

@@ -15,7 +15,7 @@ GlyphConfig GlyphConfig::from_json(const JsonObject& json) {
   c.head_dim = json.positive("d_kv");
   c.heads = json.positive("num_heads");
   c.feed_forward = json.positive("d_ff");
-  c.layers = json.positive("num_layers");
+  c.layers = json.layers("num_layers");
   c.buckets = json.positive("relative_attention_num_buckets");
   // Files older than this field mean the constant T5 had then.
   c.max_distance = json.has("relative_attention_max_distance") ? json.positive("relative_attention_max_distance") : 128;

@@ -45,7 +45,7 @@ VaeConfig VaeConfig::from_json(const JsonObject& json) {
   if (kind != kClass) json.reject("_class_name", concat("is '", kind, "', expected '", kClass, "': not a GLM-Image VAE"));
   VaeConfig c;
   c.widths = json.integers("block_out_channels");
-  c.layers_per_block = json.positive("layers_per_block");
+  c.layers_per_block = json.layers("layers_per_block");
   c.latent_channels = json.positive("latent_channels");
   c.norm_groups = json.positive("norm_num_groups");
   c.sample_size = json.positive("sample_size");

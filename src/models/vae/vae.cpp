@@ -17,8 +17,10 @@ at::Tensor channel_values(const std::vector<double>& values, const at::Tensor& l
 // float32 keeps the layout of its input: both are equally fast, but ATen's group_norm sums naively in channels_last
 // (relative errors of 1e-3 at 512 pixels a side, depending on the number of threads; 1e-6 in the contiguous layout), so
 // whoever wants the reference's very numbers must come with the reference's layout. bfloat16 on a CPU: convolutions are
-// up to 28 times faster in channels_last, and rounding hides that error.
+// up to 28 times faster in channels_last, and rounding hides that error. Other devices: contiguous, which every one of
+// them takes (LibTorch's own group_norm for a device without a kernel of its own refuses channels_last).
 at::Tensor activations(const at::Tensor& x, at::ScalarType dtype) {
+  if (!x.is_cpu()) return x.to(dtype).contiguous();
   const auto layout = at::isReducedFloatingType(dtype) ? at::MemoryFormat::ChannelsLast : x.suggest_memory_format();
   return x.to(dtype).contiguous(layout);
 }

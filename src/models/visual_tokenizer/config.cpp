@@ -59,7 +59,7 @@ VisionConfig VisionConfig::from_json(const JsonObject& json) {
   require_text(json, "hidden_act", "gelu");
   require_one(json, "spatial_merge_size", json.integer_or("spatial_merge_size", 1));
   VisionConfig c;
-  c.depth = json.positive("depth");
+  c.depth = json.layers("depth");
   c.hidden_size = json.positive("hidden_size");
   c.heads = json.positive("num_heads");
   c.intermediate_size = json.positive("intermediate_size");

@@ -53,7 +53,8 @@ void check_parts(const fs::path& checkpoint) {
   const auto glyph = read_config<GlyphConfig>(checkpoint / "text_encoder");
   const auto ar = read_config<ArConfig>(checkpoint / "vision_language_encoder");
   const auto agree = [](const char* what, int64_t a, int64_t b) {
-    if (a != b) fail(ErrorKind::checkpoint, "the parts have different ", what, ", ", a, " and ", b, ": of two presets?");
+    if (a != b)
+      fail(ErrorKind::checkpoint, "the parts have different ", what, ", ", a, " and ", b, ": of two presets?");
   };
   agree("latent channels (vae, dit)", vae.latent_channels, dit.in_channels);
   agree("glyph widths (text encoder, dit)", glyph.width, dit.text_dim);
@@ -79,7 +80,8 @@ void assemble_checkpoint(const TrainedParts& parts, const fs::path& destination)
 
   copy_part(fs::is_directory(parts.vae / "vae") ? parts.vae / "vae" : parts.vae, partial / "vae");
   for (const char* name : {"transformer", "text_encoder"}) copy_part(parts.dit / name, partial / name);
-  for (const char* name : {"vision_language_encoder", "processor", "tokenizer"}) copy_part(parts.ar / name, partial / name);
+  for (const char* name : {"vision_language_encoder", "processor", "tokenizer"})
+    copy_part(parts.ar / name, partial / name);
   write_json(partial / "scheduler" / "scheduler_config.json", SchedulerConfig().to_json());
   write_json(partial / "model_index.json", model_index());
   check_parts(partial);

@@ -12,8 +12,8 @@ struct TrainedParts {
 };
 
 // Makes the folder `destination`: a checkpoint in the published layout, of copies of the parts, the published scheduler
-// settings and a model_index.json. It appears whole or not at all. Throws ErrorKind::usage when `destination` is there and not
-// empty, ErrorKind::checkpoint when a part is missing or two parts do not belong together, ErrorKind::io.
+// settings and a model_index.json. It appears whole or not at all. Throws ErrorKind::usage when `destination` is there
+// and not empty, ErrorKind::checkpoint when a part is missing or two parts do not belong together, ErrorKind::io.
 void assemble_checkpoint(const TrainedParts& parts, const std::filesystem::path& destination);
 
 }  // namespace glmimage::train

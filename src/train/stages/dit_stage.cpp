@@ -116,7 +116,7 @@ void train_dit(const StageOptions& options) {
   if (run.stopping()) return;
   run.apply_ema();
   export_model(options.run.out / "final" / "transformer", preset.dit.to_json(), model.dit);
-  export_model(options.run.out / "final" / "text_encoder", preset.glyph.to_json(), model.glyph);
+  export_model(options.run.out / "final" / "text_encoder", preset.glyph.to_json(), model.glyph, "model.safetensors");
 }
 
 }  // namespace glmimage::train
