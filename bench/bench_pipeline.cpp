@@ -39,7 +39,7 @@ bool wants(const Options& options, const char* part) {
   return std::find(options.only.begin(), options.only.end(), part) != options.only.end();
 }
 
-nlohmann::json run(const Options& options) {
+nlohmann::ordered_json run(const Options& options) {
   set_threads(options.threads);
   const at::ScalarType dtype = parse_dtype(options.dtype).value_or(at::kFloat);
   LayerSizes sizes = options.quick ? LayerSizes::quick() : LayerSizes{};
@@ -58,9 +58,10 @@ nlohmann::json run(const Options& options) {
                     .steps = options.quick ? 2 : options.steps},
                    dtype, repeats);
   }
-  return {{"implementation", version_text()}, {"dtype", dtype_name(dtype)},          {"threads", thread_count()},
-          {"quick", options.quick},           {"peak_bytes", peak_resident_bytes()}, {"results", report.results()},
-          {"skipped", report.skipped()}};
+  return {{"implementation", version_text()},    {"dtype", dtype_name(dtype)},
+          {"threads", thread_count()},           {"quick", options.quick},
+          {"peak_bytes", peak_resident_bytes()}, {"visual_tokens", report.visual_tokens()},
+          {"results", report.results()},         {"skipped", report.skipped()}};
 }
 
 // To the file where one is named, else to standard output. The file is opened first: nobody measures for an hour in

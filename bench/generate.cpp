@@ -62,6 +62,7 @@ void bench_generate(Report& report, const GenerateWork& work, at::ScalarType dty
     const GenerateResult result = pipeline.generate(request, {.progress = &timeline, .trace = nullptr, .preview = {}});
     if (runs++ >= repeats.warm_up) samples.take(timeline, result.visual_tokens, request.steps);
     side = static_cast<int>(result.image.width);
+    report.set_visual_tokens(result.visual_tokens);
   });
   report.add("generate.prefill", "prompt and first visual token", samples.prefill);
   if (!samples.visual_token.empty()) report.add("generate.visual_token", "one visual token", samples.visual_token);

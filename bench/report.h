@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -25,12 +26,16 @@ class Report {
   void add(const std::string& key, const std::string& work, std::vector<double> samples);
   void skip(const std::string& key, const std::string& why);
 
-  // {key: {"work", "seconds" (the median), "min", "max", "samples"}}
-  const nlohmann::json& results() const { return results_; }
-  const nlohmann::json& skipped() const { return skipped_; }  // {key: why}
+  void set_visual_tokens(int64_t count) { visual_tokens_ = count; }
+
+  // {key: {"work", "seconds" (the median), "min", "max", "samples"}}, in the order measured
+  const nlohmann::ordered_json& results() const { return results_; }
+  const nlohmann::ordered_json& skipped() const { return skipped_; }  // {key: why}
+  int64_t visual_tokens() const { return visual_tokens_; }            // of one whole picture; 0: none was drawn
 
  private:
-  nlohmann::json results_ = nlohmann::json::object(), skipped_ = nlohmann::json::object();
+  nlohmann::ordered_json results_ = nlohmann::ordered_json::object(), skipped_ = nlohmann::ordered_json::object();
+  int64_t visual_tokens_ = 0;
 };
 
 }  // namespace glmimage::bench

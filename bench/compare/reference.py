@@ -52,6 +52,7 @@ QUICK = LayerSizes(64, 96, 4, 2, 32, 40, 2, 16, 16, 16, (4, 8), (8, 16, 16, 16),
 class Report:
     def __init__(self):
         self.results, self.skipped = {}, {}
+        self.visual_tokens = 0
 
     def add(self, key, samples):
         median = statistics.median(samples)
@@ -227,6 +228,7 @@ def bench_generate(report, options, dtype, repeat):
     size = options.size or pipe.vae.config.sample_size
     size = -(-size // 32) * 32  # as drawn by bench_pipeline, which rounds up
     runs = [stages.draw(options.prompt, size) for _ in range(1 + repeat)][1:]
+    report.visual_tokens = stages.forwards - 1  # the last one drawn is the end id
     for stage in ("prefill", "visual_token", "glyphs", "denoise_step", "decode", "picture"):
         samples = [run[stage] for run in runs if stage in run]
         if samples:
@@ -285,6 +287,7 @@ def main():
             "threads": torch.get_num_threads(),
             "quick": options.quick,
             "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "visual_tokens": report.visual_tokens,
             "results": report.results,
             "skipped": report.skipped,
         },

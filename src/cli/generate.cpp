@@ -72,7 +72,8 @@ std::vector<std::string> collect_prompts(const GenerateOptions& options, bool pr
     if (!in) fail(ErrorKind::usage, options.prompt_file, ": the prompt file cannot be opened");
     prompts = read_prompts(in);
   }
-  if (prompts.empty()) fail(ErrorKind::usage, "no prompt: give --prompt, or lines in --prompt-file or on standard input");
+  if (prompts.empty())
+    fail(ErrorKind::usage, "no prompt: give --prompt, or lines in --prompt-file or on standard input");
   return prompts;
 }
 
@@ -168,13 +169,14 @@ int generate(const GenerateOptions& options, bool prompt_given) {
     }
   }
   if (options.json) {
-    const json summary = {{"pictures", pictures},
-                          {"model", options.model},
-                          {"device", options.device},
-                          {"dtype", dtype_name(pipeline.dtype())},
-                          {"threads", thread_count()},
-                          {"version", version_text()},
-                          {"memory", {{"weight_bytes", pipeline.weight_bytes()}, {"peak_bytes", peak_resident_bytes()}}}};
+    const json summary = {
+        {"pictures", pictures},
+        {"model", options.model},
+        {"device", options.device},
+        {"dtype", dtype_name(pipeline.dtype())},
+        {"threads", thread_count()},
+        {"version", version_text()},
+        {"memory", {{"weight_bytes", pipeline.weight_bytes()}, {"peak_bytes", peak_resident_bytes()}}}};
     std::printf("%s\n", summary.dump(2, ' ', false, json::error_handler_t::replace).c_str());
   }
   return 0;
@@ -187,9 +189,11 @@ void add_generate(CLI::App& app, Command& run) {
   CLI::App* command = app.add_subcommand("generate", "Draw pictures from words, or from pictures and words");
   command->footer(kFooter);
   CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "What to draw");
-  command->add_option("--prompt-file", options->prompt_file, "Prompts, one a line; - is standard input")->excludes(prompt);
+  command->add_option("--prompt-file", options->prompt_file, "Prompts, one a line; - is standard input")
+      ->excludes(prompt);
   command->add_option("-m,--model", options->model, "Folder of a checkpoint")->capture_default_str();
-  command->add_option("-i,--image", options->images, "A reference picture (PNG, JPEG, WebP); may be given several times");
+  command->add_option("-i,--image", options->images,
+                      "A reference picture (PNG, JPEG, WebP); may be given several times");
   command->add_option("--width", options->width, "Pixels; default: the model's own size");
   command->add_option("--height", options->height, "Pixels; default: the model's own size");
   command->add_option("--steps", options->steps, "Denoising steps")->capture_default_str();
@@ -198,7 +202,8 @@ void add_generate(CLI::App& app, Command& run) {
   command->add_option("--count", options->count, "Pictures a prompt, with seeds S, S+1, …")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{100000}));
-  command->add_option("--temperature", options->temperature, "Of the visual tokens; default: the checkpoint's; 0: greedy");
+  command->add_option("--temperature", options->temperature,
+                      "Of the visual tokens; default: the checkpoint's; 0: greedy");
   command->add_option("--top-p", options->top_p, "Nucleus of the visual tokens; default: the checkpoint's");
   command->add_option("--dtype", options->dtype, "auto, float32, bfloat16 or float16")->capture_default_str();
   command->add_option("--device", options->device, "cpu, cuda[:n] or npu[:n]")->capture_default_str();
@@ -209,9 +214,8 @@ void add_generate(CLI::App& app, Command& run) {
   command->add_option("--trace", options->trace, "Write every stage's tensors to this safetensors file");
   command->add_flag("--json", options->json, "Print the result, or the error, as JSON");
   command->add_flag("-q,--quiet", options->quiet, "Print errors only");
-  command->callback([options, prompt, &run] {
-    run = [options, given = prompt->count() > 0] { return generate(*options, given); };
-  });
+  command->callback(
+      [options, prompt, &run] { run = [options, given = prompt->count() > 0] { return generate(*options, given); }; });
 }
 
 }  // namespace glmimage::cli

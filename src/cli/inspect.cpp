@@ -99,11 +99,13 @@ std::vector<Part> read_parts(const fs::path& folder) {
     for (const auto& [name, value] : index.value().items()) {
       if (!value.is_array() || value.size() != 2 || !value[1].is_string()) continue;
       if (!fs::is_directory(folder / name)) {
-        fail(ErrorKind::checkpoint, (folder / name).string(), ": model_index.json names this part, but there is no such folder; an incomplete download?");
+        fail(ErrorKind::checkpoint, (folder / name).string(),
+             ": model_index.json names this part, but there is no such folder; an incomplete download?");
       }
       Part part{name, value[1].get<std::string>(), {}, {}, json::array()};
       const std::string& kind = part.kind;
-      const bool has_weights = kind.find("Tokenizer") == std::string::npos && kind.find("Processor") == std::string::npos &&
+      const bool has_weights = kind.find("Tokenizer") == std::string::npos &&
+                               kind.find("Processor") == std::string::npos &&
                                kind.find("Scheduler") == std::string::npos;
       if (has_weights) {
         const WeightFiles weights = WeightFiles::open(folder / name);
@@ -175,12 +177,14 @@ void add_inspect(CLI::App& app, Command& run) {
     bool json = false, tensors = false;
   };
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("inspect", "Tell what is in a checkpoint or a safetensors file, or what is wrong with it");
+  CLI::App* command =
+      app.add_subcommand("inspect", "Tell what is in a checkpoint or a safetensors file, or what is wrong with it");
   command->footer(kFooter);
   command->add_option("path", options->path, "Folder of a checkpoint, of one part, or a .safetensors file")->required();
   command->add_flag("--tensors", options->tensors, "List every tensor");
   command->add_flag("--json", options->json, "Print JSON");
-  command->callback([options, &run] { run = [options] { return inspect(options->path, options->json, options->tensors); }; });
+  command->callback(
+      [options, &run] { run = [options] { return inspect(options->path, options->json, options->tensors); }; });
 }
 
 }  // namespace glmimage::cli

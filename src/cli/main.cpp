@@ -36,7 +36,8 @@ int finish_parse_error(const CLI::App& app, const CLI::ParseError& error, bool j
 int main(int argc, char** argv) {
   // A file that grows past its limit is an error of writing, which cleans up after itself, and not a sudden death.
   ::signal(SIGXFSZ, SIG_IGN);
-  CLI::App app{"GLM-Image: pictures from words and pictures, and the training of the models that draw them", "glm-image"};
+  CLI::App app{"GLM-Image: pictures from words and pictures, and the training of the models that draw them",
+               "glm-image"};
   app.footer(kFooter);
   app.set_version_flag("--version", version_text());
   app.require_subcommand(1);

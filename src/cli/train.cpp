@@ -66,7 +66,8 @@ int train_stage(TrainOptions options) {
 }
 
 int assemble(const TrainOptions& options) {
-  for (const auto& [name, folder] : {std::pair("--vae", options.stage_options.vae), {"--dit", options.dit}, {"--ar", options.ar}}) {
+  for (const auto& [name, folder] :
+       {std::pair("--vae", options.stage_options.vae), {"--dit", options.dit}, {"--ar", options.ar}}) {
     if (folder.empty()) fail(ErrorKind::usage, "'assemble' needs ", name, ": the folder 'final' of that stage's run");
   }
   train::assemble_checkpoint({options.stage_options.vae, options.dit, options.ar}, options.stage_options.run.out);
@@ -83,7 +84,10 @@ void add_train(CLI::App& app, Command& run) {
       ->required()
       ->check(CLI::IsMember({"vae", "tokenizer", "dit", "ar", "assemble"}));
   train::StageOptions& stage = options->stage_options;
-  command->add_option("--out", stage.run.out, "Folder of the run; the result lands in its final/. Stage assemble: the new checkpoint")->required();
+  command
+      ->add_option("--out", stage.run.out,
+                   "Folder of the run; the result lands in its final/. Stage assemble: the new checkpoint")
+      ->required();
   command->add_option("--preset", stage.preset, "Sizes: tiny or mini")->capture_default_str();
   command->add_option("--steps", stage.run.steps, "Updates in all")->capture_default_str()->check(CLI::PositiveNumber);
   command->add_option("--batch", options->batch, "Pictures an update; 0: the stage's own");
@@ -95,7 +99,9 @@ void add_train(CLI::App& app, Command& run) {
   command->add_option("--dit", options->dit, "Folder of a trained DiT and text encoder (stage assemble)");
   command->add_option("--ar", options->ar, "Folder of a trained language model (stage assemble)");
   command->add_option("--threads", options->threads, "Processor threads; 0: one a core")->capture_default_str();
-  command->callback([options, &run] { run = [options] { return options->stage == "assemble" ? assemble(*options) : train_stage(*options); }; });
+  command->callback([options, &run] {
+    run = [options] { return options->stage == "assemble" ? assemble(*options) : train_stage(*options); };
+  });
 }
 
 }  // namespace glmimage::cli

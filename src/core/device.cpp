@@ -48,8 +48,7 @@ fs::path libtorch_folder() {
 }
 
 std::string installing(const DeviceSpec& spec) {
-  return spec.library == kCudaLibrary ? "scripts/bootstrap --cuda installs it"
-                                      : "docs/hardware.md says how to get it";
+  return spec.library == kCudaLibrary ? "scripts/bootstrap --cuda installs it" : "docs/hardware.md says how to get it";
 }
 
 // Loads the library for good: LibTorch keeps pointers into it, so it is never unloaded.
@@ -71,9 +70,7 @@ void* load_library(const DeviceSpec& spec) {
   fail_device(spec.device, concat(file, " cannot be loaded: ", why));
 }
 
-bool npu_registered() {
-  return c10::is_privateuse1_backend_registered() && c10::get_privateuse1_backend() == kNpuName;
-}
+bool npu_registered() { return c10::is_privateuse1_backend_registered() && c10::get_privateuse1_backend() == kNpuName; }
 
 void finalize_at_exit(void* library) {
   // The runtime must be shut down before the library's own static objects are; handlers added last run first.
@@ -108,8 +105,8 @@ void probe(const at::Device& device) {
   if (!c10::impl::hasDeviceGuardImpl(device.type())) fail_device(device, "its library offers no device management");
   const int count = c10::impl::getDeviceGuardImpl(device.type())->deviceCount();
   if (count > 0 && device.index() >= count) {
-    fail_device(device, concat("the system has ", count, count == 1 ? " such device" : " such devices",
-                               ", counted from 0"));
+    fail_device(device,
+                concat("the system has ", count, count == 1 ? " such device" : " such devices", ", counted from 0"));
   }
   // No devices at all: the attempt says why (no driver, no permission, …).
   const at::Tensor x = at::ones({2}, at::TensorOptions(at::kFloat).device(device));  // (2)

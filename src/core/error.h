@@ -6,7 +6,8 @@
 
 namespace glmimage {
 
-// What went wrong, in the terms a caller can act on. The two doors (cli, serve) map kinds to exit codes and HTTP statuses.
+// What went wrong, in the terms a caller can act on. The two doors (cli, serve) map kinds to exit codes and HTTP
+// statuses.
 enum class ErrorKind {
   usage,          // a bad request: options, sizes, prompt, an input picture
   checkpoint,     // a missing, broken or unknown checkpoint

@@ -40,10 +40,8 @@ void on_message(j_common_ptr info, int level) {
     case JWRN_HIT_MARKER:
     case JWRN_HUFF_BAD_CODE:
     case JWRN_ARITH_BAD_CODE:
-    case JWRN_MUST_RESYNC:
-      on_error(info);
-    default:
-      return;  // oddities that decode well
+    case JWRN_MUST_RESYNC: on_error(info);
+    default: return;  // oddities that decode well
   }
 }
 

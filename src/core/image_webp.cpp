@@ -13,14 +13,10 @@ using Demuxer = std::unique_ptr<WebPDemuxer, decltype(&WebPDemuxDelete)>;
 
 const char* what_is_wrong(VP8StatusCode status) {
   switch (status) {
-    case VP8_STATUS_OUT_OF_MEMORY:
-      return "there is not enough memory for it";
-    case VP8_STATUS_UNSUPPORTED_FEATURE:
-      return "it uses an unknown feature";
-    case VP8_STATUS_NOT_ENOUGH_DATA:
-      return "it ends early; an incomplete download?";
-    default:
-      return "its data makes no sense";
+    case VP8_STATUS_OUT_OF_MEMORY: return "there is not enough memory for it";
+    case VP8_STATUS_UNSUPPORTED_FEATURE: return "it uses an unknown feature";
+    case VP8_STATUS_NOT_ENOUGH_DATA: return "it ends early; an incomplete download?";
+    default: return "its data makes no sense";
   }
 }
 

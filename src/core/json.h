@@ -20,7 +20,8 @@ class JsonObject {
   int64_t integer(const std::string& field) const;
   int64_t integer_or(const std::string& field, int64_t fallback) const;
   int64_t positive(const std::string& field) const;  // an integer > 0, at most 2^31
-  int64_t layers(const std::string& field) const;    // an integer > 0, at most 4096 (they are made before weights are read)
+  int64_t layers(
+      const std::string& field) const;  // an integer > 0, at most 4096 (they are made before weights are read)
   double number(const std::string& field) const;
   double number_or(const std::string& field, double fallback) const;
   bool boolean(const std::string& field) const;

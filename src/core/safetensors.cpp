@@ -23,21 +23,31 @@ namespace {
 
 using nlohmann::json;
 
-constexpr uint64_t kLengthBytes = 8;           // the file begins with the header's length, little-endian
-constexpr uint64_t kMaxHeader = 100'000'000;   // the format's own limit
-constexpr size_t kMaxDimensions = 64;          // LibTorch's iterators stop here
-constexpr int kMaxJsonDepth = 3;               // {name: {shape: [...]}}
+constexpr uint64_t kLengthBytes = 8;          // the file begins with the header's length, little-endian
+constexpr uint64_t kMaxHeader = 100'000'000;  // the format's own limit
+constexpr size_t kMaxDimensions = 64;         // LibTorch's iterators stop here
+constexpr int kMaxJsonDepth = 3;              // {name: {shape: [...]}}
 
 struct DtypeName {
   const char* name;
   at::ScalarType dtype;
 };
 constexpr std::array<DtypeName, 15> kDtypes{{
-    {"F64", at::kDouble},         {"F32", at::kFloat},           {"F16", at::kHalf},
-    {"BF16", at::kBFloat16},      {"I64", at::kLong},            {"I32", at::kInt},
-    {"I16", at::kShort},          {"I8", at::kChar},             {"U8", at::kByte},
-    {"BOOL", at::kBool},          {"F8_E4M3", at::kFloat8_e4m3fn}, {"F8_E5M2", at::kFloat8_e5m2},
-    {"U16", at::kUInt16},         {"U32", at::kUInt32},          {"U64", at::kUInt64},
+    {"F64", at::kDouble},
+    {"F32", at::kFloat},
+    {"F16", at::kHalf},
+    {"BF16", at::kBFloat16},
+    {"I64", at::kLong},
+    {"I32", at::kInt},
+    {"I16", at::kShort},
+    {"I8", at::kChar},
+    {"U8", at::kByte},
+    {"BOOL", at::kBool},
+    {"F8_E4M3", at::kFloat8_e4m3fn},
+    {"F8_E5M2", at::kFloat8_e5m2},
+    {"U16", at::kUInt16},
+    {"U32", at::kUInt32},
+    {"U64", at::kUInt64},
 }};
 
 // 4096 -> "4,096".

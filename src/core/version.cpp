@@ -4,6 +4,8 @@
 
 namespace glmimage {
 
-std::string version_text() { return std::string("glm-image ") + GLM_IMAGE_VERSION + " (LibTorch " + TORCH_VERSION + ")"; }
+std::string version_text() {
+  return std::string("glm-image ") + GLM_IMAGE_VERSION + " (LibTorch " + TORCH_VERSION + ")";
+}
 
 }  // namespace glmimage

@@ -119,8 +119,8 @@ WeightFiles WeightFiles::open(const fs::path& folder) {
     for (const TensorInfo& info : out.files_.back().tensors()) {
       auto [it, fresh] = out.where_.emplace(info.name, out.files_.size() - 1);
       if (!fresh) {
-        fail(ErrorKind::checkpoint, folder.string(), ": tensor '", info.name, "' is in two files, ",
-             chosen[it->second], " and ", name);
+        fail(ErrorKind::checkpoint, folder.string(), ": tensor '", info.name, "' is in two files, ", chosen[it->second],
+             " and ", name);
       }
     }
   }

@@ -21,7 +21,7 @@ class WeightFiles {
   bool has(const std::string& name) const { return where_.count(name) != 0; }
   const TensorInfo& info(const std::string& name) const;
   at::Tensor tensor(const std::string& name) const;  // mapped, on the CPU, in its stored type
-  void release(const std::string& name) const;           // SafetensorsFile::release
+  void release(const std::string& name) const;       // SafetensorsFile::release
   const std::vector<SafetensorsFile>& files() const { return files_; }
 
  private:

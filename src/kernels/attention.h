@@ -10,12 +10,13 @@ enum class Mask { none, causal };
 
 struct AttentionOptions {
   Mask mask = Mask::none;
-  std::optional<double> scale;         // unset: 1/sqrt(D)
-  std::optional<at::Tensor> bias;      // added to the scores; broadcasts to (B, H, Tq, Tk). Not with Mask::causal.
+  std::optional<double> scale;     // unset: 1/sqrt(D)
+  std::optional<at::Tensor> bias;  // added to the scores; broadcasts to (B, H, Tq, Tk). Not with Mask::causal.
 };
 
 // softmax(q kᵀ · scale + bias) v. q (B, H, Tq, D); k, v (B, Hkv, Tk, D) with Hkv dividing H (query head h reads KV head
 // h / (H/Hkv)) -> (B, H, Tq, D). Mask::causal needs Tq == Tk. All of one float type and device; works under autograd.
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options = {});
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                     const AttentionOptions& options = {});
 
 }  // namespace glmimage::kernels

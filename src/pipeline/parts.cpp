@@ -19,10 +19,13 @@ void check_model_index(const fs::path& folder) {
   }
   const JsonObject index = JsonObject::open(folder / "model_index.json");
   const std::string name = index.text("_class_name");
-  if (name != "GlmImagePipeline") index.reject("_class_name", concat("is '", name, "'; this program draws with GlmImagePipeline"));
-  for (const char* part : {"processor", "tokenizer", "scheduler", "text_encoder", "vision_language_encoder", "transformer", "vae"}) {
+  if (name != "GlmImagePipeline")
+    index.reject("_class_name", concat("is '", name, "'; this program draws with GlmImagePipeline"));
+  for (const char* part :
+       {"processor", "tokenizer", "scheduler", "text_encoder", "vision_language_encoder", "transformer", "vae"}) {
     if (!fs::is_directory(folder / part)) {
-      fail(ErrorKind::checkpoint, (folder / part).string(), ": this part of the checkpoint is missing; an incomplete download?");
+      fail(ErrorKind::checkpoint, (folder / part).string(),
+           ": this part of the checkpoint is missing; an incomplete download?");
     }
   }
 }
@@ -42,8 +45,8 @@ int64_t stored_parameters(const fs::path& folder) {
   return count;
 }
 
-// float32 where it fits in half of the memory: it is what results are held to. Otherwise, and on accelerators, bfloat16,
-// the type the published weights have.
+// float32 where it fits in half of the memory: it is what results are held to. Otherwise, and on accelerators,
+// bfloat16, the type the published weights have.
 at::ScalarType choose_dtype(const PipelineOptions& options, int64_t parameters) {
   if (options.dtype) return *options.dtype;
   if (!options.device.is_cpu()) return at::kBFloat16;

@@ -104,8 +104,8 @@ struct Pipeline::Request {
     return std::move(drawn.target);
   }
 
-  // From noise to latents under the conditions. Noise is drawn in float32 on the CPU whatever the model's type and device,
-  // so that a seed means the same everywhere.
+  // From noise to latents under the conditions. Noise is drawn in float32 on the CPU whatever the model's type and
+  // device, so that a seed means the same everywhere.
   at::Tensor denoise_latents(const std::vector<Reference>& references, const VisualTokens& tokens) const {
     step(observer.progress, Stage::glyphs, 0, 1);
     const at::Tensor glyphs = encode_glyphs(parts.glyph, parts.byte_tokenizer, request.prompt);  // (1, G, D)
@@ -115,8 +115,8 @@ struct Pipeline::Request {
     const int64_t scale = parts.vae.config.scale();
     const at::Tensor noise =
         at::randn({1, parts.dit.config.in_channels, size.drawn_height / scale, size.drawn_width / scale},
-                  make_generator(request.seed), at::TensorOptions(at::kFloat));                   // (1, C, H/8, W/8)
-    const at::Tensor prior_ids = upsample_to_prior(tokens);                                       // (1, N)
+                  make_generator(request.seed), at::TensorOptions(at::kFloat));  // (1, C, H/8, W/8)
+    const at::Tensor prior_ids = upsample_to_prior(tokens);                      // (1, N)
     record(observer, "prior_token_ids", prior_ids);
     record(observer, "glyph.embeds", glyphs.to(at::kFloat));
     record(observer, "noise", noise);

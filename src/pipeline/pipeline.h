@@ -17,23 +17,23 @@
 namespace glmimage {
 
 struct PipelineOptions {
-  std::filesystem::path model;                     // a folder in the published layout
-  at::Device device = at::Device(at::kCPU);        // its library is already loaded (core/device.h)
-  std::optional<at::ScalarType> dtype;             // float32, bfloat16, float16; unset: chosen by device and memory
+  std::filesystem::path model;               // a folder in the published layout
+  at::Device device = at::Device(at::kCPU);  // its library is already loaded (core/device.h)
+  std::optional<at::ScalarType> dtype;       // float32, bfloat16, float16; unset: chosen by device and memory
 };
 
 // What a caller may want to see of one request, beside its result. All members are optional.
 struct RequestObserver {
-  Progress* progress = nullptr;                    // stages, steps, cancellation
-  NamedTensors* trace = nullptr;                   // every stage's tensors, on the CPU, in the order they were made
+  Progress* progress = nullptr;   // stages, steps, cancellation
+  NamedTensors* trace = nullptr;  // every stage's tensors, on the CPU, in the order they were made
   std::function<void(int64_t step, const Image&)> preview;  // the picture as estimated after a denoising step
 };
 
 struct GenerateResult {
-  Image image;                                     // as asked for, 8-bit RGB
+  Image image;  // as asked for, 8-bit RGB
   uint64_t seed = 0;
-  std::map<std::string, double> seconds;           // per stage
-  int64_t visual_tokens = 0;                       // written by the autoregressive model
+  std::map<std::string, double> seconds;  // per stage
+  int64_t visual_tokens = 0;              // written by the autoregressive model
 };
 
 // From one request to one picture. The models are const after loading; each request has its own state.
@@ -49,9 +49,9 @@ class Pipeline {
   // ErrorKind::cancelled, ErrorKind::out_of_memory.
   GenerateResult generate(const GenerateRequest& request, const RequestObserver& observer = {}) const;
 
-  int64_t default_size() const;                    // pixels a side, the VAE's sample_size
+  int64_t default_size() const;  // pixels a side, the VAE's sample_size
   at::ScalarType dtype() const;
-  int64_t weight_bytes() const;                    // of all parts, in the type they are held in
+  int64_t weight_bytes() const;  // of all parts, in the type they are held in
 
  private:
   struct Parts;    // parts.h

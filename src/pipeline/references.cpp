@@ -39,7 +39,9 @@ Limits side_limits(const PreprocessConfig& config) {
 
 // The middle of a picture that is longer than `longest` to 1, whole otherwise.
 PixelSize crop_to_aspect(PixelSize picture, double longest) {
-  const auto shortened = [&](int64_t side) { return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(side) * longest)); };
+  const auto shortened = [&](int64_t side) {
+    return std::max<int64_t>(1, static_cast<int64_t>(static_cast<double>(side) * longest));
+  };
   return {std::min(picture.height, shortened(picture.width)), std::min(picture.width, shortened(picture.height))};
 }
 
@@ -55,7 +57,8 @@ PixelSize nearest_legal(double height, double width, Limits limits) {
   for (int64_t up_h : {0, 1}) {
     for (int64_t up_w : {0, 1}) {
       const PixelSize size = {step(height, up_h), step(width, up_w)};
-      const double dh = std::log(static_cast<double>(size.height) / height), dw = std::log(static_cast<double>(size.width) / width);
+      const double dh = std::log(static_cast<double>(size.height) / height),
+                   dw = std::log(static_cast<double>(size.width) / width);
       const double cost = dh * dh + dw * dw + (dh - dw) * (dh - dw);  // size, and stretch
       if (aspect(size) <= kMaxAspect && cost < best_cost) {
         best = size;
@@ -68,16 +71,19 @@ PixelSize nearest_legal(double height, double width, Limits limits) {
 
 Image cropped_and_resized(const Image& picture, const ReferenceFit& fit) {
   const auto [crop_size, size] = fit;
-  if (crop_size == PixelSize{picture.height, picture.width}) return resize(picture, size.width, size.height, Filter::lanczos);
+  if (crop_size == PixelSize{picture.height, picture.width})
+    return resize(picture, size.width, size.height, Filter::lanczos);
   const int64_t x = (picture.width - crop_size.width) / 2, y = (picture.height - crop_size.height) / 2;
   return resize(crop(picture, x, y, crop_size.width, crop_size.height), size.width, size.height, Filter::lanczos);
 }
 
-// The reference's own two views of a picture that fits. VAE: Lanczos to multiples of 16, v/255, then 2x - 1, in float32.
+// The reference's own two views of a picture that fits. VAE: Lanczos to multiples of 16, v/255, then 2x - 1, in
+// float32.
 ReferencePixels views(const Image& picture, const PreprocessConfig& config) {
-  const int64_t height = floor_to(picture.height, kPixelsPerDitToken), width = floor_to(picture.width, kPixelsPerDitToken);
-  const at::Tensor bytes = to_tensor(resize(picture, width, height, Filter::lanczos));       // (H, W, 3) uint8
-  const at::Tensor unit = bytes.to(at::kFloat).div(255).permute({2, 0, 1}).unsqueeze(0);     // (1, 3, H, W), 0..1
+  const int64_t height = floor_to(picture.height, kPixelsPerDitToken),
+                width = floor_to(picture.width, kPixelsPerDitToken);
+  const at::Tensor bytes = to_tensor(resize(picture, width, height, Filter::lanczos));    // (H, W, 3) uint8
+  const at::Tensor unit = bytes.to(at::kFloat).div(255).permute({2, 0, 1}).unsqueeze(0);  // (1, 3, H, W), 0..1
   return {preprocess(picture, config), (unit * 2 - 1).contiguous()};
 }
 
@@ -99,7 +105,9 @@ ReferenceFit fit_reference(PixelSize picture, const PreprocessConfig& config) {
   const double height = static_cast<double>(crop.height), width = static_cast<double>(crop.width);
   double scale = std::max(1.0, low / std::min(height, width));
   scale = std::min(scale, high / std::max(height, width));
-  const auto inside = [&](double side) { return std::clamp(side * scale, low, high); };  // a crop of few pixels is coarse
+  const auto inside = [&](double side) {
+    return std::clamp(side * scale, low, high);
+  };  // a crop of few pixels is coarse
   return {crop, nearest_legal(inside(height), inside(width), limits)};
 }
 

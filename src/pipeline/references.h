@@ -12,11 +12,13 @@ namespace glmimage {
 // A picture to edit or to draw from reaches the model twice: as visual tokens (what is in it) and as latents (what it
 // looks like). The two must agree in size, two latents' tokens to one visual token along each side, which the reference
 // pipeline leaves to chance. Here every picture works:
-//   - Where the reference agrees with itself, its way is taken to the pixel: the VAE sees the picture with sides floored
+//   - Where the reference agrees with itself, its way is taken to the pixel: the VAE sees the picture with sides
+//   floored
 //     to multiples of 16, the vision tower its smart-resized half.
-//   - Every other picture is first resized once (Lanczos) to the nearest size at which the two agree, and then takes the
-//     same way. Both sides of that size are multiples of 32 between the preprocessor's min_side and max_side and at most
-//     4 to 1; longer pictures lose their ends to a centre crop.
+//   - Every other picture is first resized once (Lanczos) to the nearest size at which the two agree, and then takes
+//   the
+//     same way. Both sides of that size are multiples of 32 between the preprocessor's min_side and max_side and at
+//     most 4 to 1; longer pictures lose their ends to a centre crop.
 
 // Whether the reference takes a picture of this size: smart_resize accepts it and both its views agree.
 bool fits_as_it_is(PixelSize picture, const PreprocessConfig& config);

@@ -22,10 +22,12 @@ void validate(const GenerateRequest& request) {
     fail(ErrorKind::usage, "the prompt is empty: say what to draw");
   }
   if (request.prompt.size() > kMaxPromptBytes) {
-    fail(ErrorKind::usage, "the prompt has ", request.prompt.size(), " bytes, more than the ", kMaxPromptBytes, " allowed");
+    fail(ErrorKind::usage, "the prompt has ", request.prompt.size(), " bytes, more than the ", kMaxPromptBytes,
+         " allowed");
   }
   if (request.references.size() > kMaxReferences) {
-    fail(ErrorKind::usage, "at most ", kMaxReferences, " reference pictures are allowed, not ", request.references.size());
+    fail(ErrorKind::usage, "at most ", kMaxReferences, " reference pictures are allowed, not ",
+         request.references.size());
   }
   if (request.width) check_side("width", *request.width);
   if (request.height) check_side("height", *request.height);

@@ -17,7 +17,7 @@ struct GenerateRequest {
   int64_t steps = 50;                    // denoising steps, 1 to 1000
   double guidance_scale = 1.5;           // <= 1: no guidance, half the work
   uint64_t seed = 0;
-  std::optional<double> temperature;     // unset: the checkpoint's generation_config.json; 0: greedy
+  std::optional<double> temperature;  // unset: the checkpoint's generation_config.json; 0: greedy
   std::optional<double> top_p;
 };
 

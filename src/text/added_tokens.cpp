@@ -11,10 +11,10 @@ namespace glmimage {
 namespace {
 
 bool is_word_character(std::string_view text, size_t begin) {
-  static const Regex pattern = Regex::compile(
-      R"((?!\p{No})[\p{L}\p{M}\p{N}\p{Pc}\x{200c}\x{200d})"
-      R"(\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}])",
-      "word characters");
+  static const Regex pattern =
+      Regex::compile(R"((?!\p{No})[\p{L}\p{M}\p{N}\p{Pc}\x{200c}\x{200d})"
+                     R"(\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189}])",
+                     "word characters");
   size_t end = begin;
   next_code_point(text, end);
   return !pattern.find_all(text.substr(begin, end - begin)).empty();

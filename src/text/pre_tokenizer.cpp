@@ -149,15 +149,9 @@ std::vector<Span> split_at(const std::vector<Span>& matches, size_t size, SplitB
         if (behavior == SplitBehavior::isolated || !piece.is_match) spans.push_back(piece.span);
       }
       break;
-    case SplitBehavior::contiguous:
-      spans = merge_equal(pieces);
-      break;
-    case SplitBehavior::merged_with_previous:
-      spans = merge_with_previous(pieces);
-      break;
-    case SplitBehavior::merged_with_next:
-      spans = merge_with_next(pieces);
-      break;
+    case SplitBehavior::contiguous: spans = merge_equal(pieces); break;
+    case SplitBehavior::merged_with_previous: spans = merge_with_previous(pieces); break;
+    case SplitBehavior::merged_with_next: spans = merge_with_next(pieces); break;
   }
   std::erase_if(spans, [](const Span& span) { return span.begin == span.end; });
   return spans;

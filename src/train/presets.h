@@ -14,9 +14,10 @@ namespace glmimage::train {
 // The sizes of all parts, and of the pictures they learn from.
 struct Preset {
   std::string name;
-  int64_t picture_size = 128;      // pixels a side
-  int64_t draft_size = 2;          // tokens a side of the draft grid of a square picture (published: 16)
-  int64_t corpus_size = 12288;     // pictures encoded once for stage dit; stage ar, whose entries are small, takes four times as many
+  int64_t picture_size = 128;  // pixels a side
+  int64_t draft_size = 2;      // tokens a side of the draft grid of a square picture (published: 16)
+  int64_t corpus_size =
+      12288;  // pictures encoded once for stage dit; stage ar, whose entries are small, takes four times as many
   int64_t bpe_merges = 512;
   VaeConfig vae;
   VisionConfig vision;
@@ -24,7 +25,7 @@ struct Preset {
   PreprocessConfig preprocess;
   DitConfig dit;
   GlyphConfig glyph;
-  ArConfig ar;                     // vocab_size and the text ids are set once the tokenizer is trained
+  ArConfig ar;  // vocab_size and the text ids are set once the tokenizer is trained
 };
 
 // "tiny" (a step takes milliseconds, for tests) or "mini" (the model in checkpoints/mini). Throws ErrorKind::usage.

@@ -63,7 +63,8 @@ void Run::optimise(int64_t step, const at::Tensor& loss) {
   if (last_update_.skipped) {
     ++skipped_;
     if (++skipped_in_a_row_ >= 10) {
-      fail(ErrorKind::internal, stage_, ": ten steps in a row had gradients that are not finite, the last at step ", step);
+      fail(ErrorKind::internal, stage_, ": ten steps in a row had gradients that are not finite, the last at step ",
+           step);
     }
     return;
   }
@@ -113,7 +114,8 @@ void Run::save(int64_t next_step) {
   write_safetensors(temporary / "weights.safetensors", named_tensors(weights));
   write_safetensors(temporary / "optimiser.safetensors", optimiser_.state());
   write_safetensors(temporary / "ema.safetensors", ema_.state());
-  std::ofstream(temporary / "state.json") << json{{"stage", stage_}, {"step", next_step}, {"seed", options_.seed}}.dump(2);
+  std::ofstream(temporary / "state.json")
+      << json{{"stage", stage_}, {"step", next_step}, {"seed", options_.seed}}.dump(2);
   fs::remove_all(final_name);
   fs::rename(temporary, final_name);
   std::vector<fs::path> states = finished_states(folder);
@@ -126,7 +128,8 @@ void Run::restore() {
   if (states.empty()) return;
   const fs::path& folder = states.back();
   const JsonObject state = JsonObject::open(folder / "state.json");
-  if (state.text("stage") != stage_) state.reject("stage", concat("is not '", stage_, "': another stage's run is in this folder"));
+  if (state.text("stage") != stage_)
+    state.reject("stage", concat("is not '", stage_, "': another stage's run is in this folder"));
   if (static_cast<uint64_t>(state.integer("seed")) != options_.seed) {
     state.reject("seed", concat("is not ", options_.seed, ": another run is in this folder"));
   }

@@ -16,22 +16,22 @@ namespace glmimage::train {
 
 // What every stage's run is told.
 struct RunOptions {
-  std::filesystem::path out;        // the run's folder; the result lands in out/final
+  std::filesystem::path out;  // the run's folder; the result lands in out/final
   int64_t steps = 1000;
   int64_t batch = 32;
   double learning_rate = 1e-3;
   int64_t warmup = 100;
   double ema_decay = 0.999;
   AdamWOptions optimiser;
-  int64_t save_every = 500;         // steps between saved states; the last two are kept
-  int64_t log_every = 20;           // steps between lines on stderr; metrics.jsonl gets every step
+  int64_t save_every = 500;  // steps between saved states; the last two are kept
+  int64_t log_every = 20;    // steps between lines on stderr; metrics.jsonl gets every step
   uint64_t seed = 1;
-  bool resume = true;               // go on from the newest state in out/state, when there is one
+  bool resume = true;                       // go on from the newest state in out/state, when there is one
   const std::atomic<bool>* stop = nullptr;  // set by a signal: save and return
 };
 
-// The furniture of a training loop: optimiser, EMA, learning rate, metrics, saved states. A stage's loop owns the model,
-// the batch and the loss, and calls this between them.
+// The furniture of a training loop: optimiser, EMA, learning rate, metrics, saved states. A stage's loop owns the
+// model, the batch and the loss, and calls this between them.
 class Run {
  public:
   // `trained` gets gradients, optimiser state and an EMA; `buffers` are saved and restored beside it. Both point into
@@ -41,8 +41,8 @@ class Run {
   int64_t first_step() const { return first_step_; }
   bool running(int64_t step) const { return step < options_.steps && !stopping(); }
   bool stopping() const { return options_.stop && options_.stop->load(); }
-  // Back-propagates `loss` and updates the parameters. A step with a non-finite gradient changes nothing and is counted;
-  // ten in a row end the run with ErrorKind::internal.
+  // Back-propagates `loss` and updates the parameters. A step with a non-finite gradient changes nothing and is
+  // counted; ten in a row end the run with ErrorKind::internal.
   void optimise(int64_t step, const at::Tensor& loss);
   // One line of JSON in metrics.jsonl, and now and then one on stderr with rate and time left.
   void log(int64_t step, nlohmann::json values);

@@ -75,7 +75,7 @@ TEST(Device, DISABLED_Attempt) {
   const char* answer = std::getenv("DEVICE_TEST_ANSWER");
   if (!device || !answer) GTEST_SKIP() << "a part of the tests below";
   std::ofstream out(answer);
-  set_threads(1);  // as the command line does: allowed before the device is opened
+  set_threads(1);                            // as the command line does: allowed before the device is opened
   for (int round = 0; round < 2; ++round) {  // opening twice is allowed and finds the same
     std::string said;
     try {

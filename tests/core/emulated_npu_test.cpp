@@ -135,9 +135,9 @@ TEST(EmulatedNpu, Indexing) {
 
 TEST(EmulatedNpu, Gradients) {
   const auto loss_gradients = [](const at::Device& device) {
-    at::Tensor w = random({4, 3, 3, 3}).to(device).requires_grad_(true);  // (4, 3, 3, 3)
-    at::Tensor v = random({16, 6}).to(device).requires_grad_(true);       // (16, 6)
-    const at::Tensor x = random({2, 3, 4, 4}).to(device);                 // (2, 3, 4, 4)
+    at::Tensor w = random({4, 3, 3, 3}).to(device).requires_grad_(true);                // (4, 3, 3, 3)
+    at::Tensor v = random({16, 6}).to(device).requires_grad_(true);                     // (16, 6)
+    const at::Tensor x = random({2, 3, 4, 4}).to(device);                               // (2, 3, 4, 4)
     at::Tensor y = at::silu(at::conv2d(x, w, {}, 1, 1)).reshape({2, 4, 16}).matmul(v);  // (2, 4, 6)
     y = at::scaled_dot_product_attention(y, y, y);
     return torch::autograd::grad({y.pow(2).mean()}, {w, v});
@@ -170,10 +170,9 @@ TEST(EmulatedNpu, RefusesMixedDevices) {
   EXPECT_THAT(refusal([&] { (void)there.index({at::ones({2}, at::kLong)}); }), HasSubstr(message));
   EXPECT_THAT(refusal([&] { (void)at::linear(there, there, random({3})); }), HasSubstr(message));
   EXPECT_THAT(refusal([&] { (void)at::embedding(there, at::ones({2}, at::kLong)); }), HasSubstr(message));
-  EXPECT_THAT(refusal([&] {
-                (void)at::multinomial(there.abs(), 1, false, at::make_generator<at::CPUGeneratorImpl>(1));
-              }),
-              HasSubstr("generator"));
+  EXPECT_THAT(
+      refusal([&] { (void)at::multinomial(there.abs(), 1, false, at::make_generator<at::CPUGeneratorImpl>(1)); }),
+      HasSubstr("generator"));
   EXPECT_TRUE((there * 2).cpu().equal(host * 2));
   EXPECT_TRUE((there * host.sum()).cpu().equal(host * host.sum()));  // a lone number may come from the host
 }

@@ -30,8 +30,8 @@ std::string refusal(const std::function<void()>& action) {
 JsonObject parse(const char* text) { return {"config.json", "", nlohmann::json::parse(text)}; }
 
 TEST(Json, ReadsFields) {
-  const JsonObject o = parse(
-      R"({"i":-3,"n":2,"x":0.5,"b":true,"t":"ü","null":null,"is":[1,2],"xs":[1,0.5],"o":{"p":{"deep":7}}})");
+  const JsonObject o =
+      parse(R"({"i":-3,"n":2,"x":0.5,"b":true,"t":"ü","null":null,"is":[1,2],"xs":[1,0.5],"o":{"p":{"deep":7}}})");
   EXPECT_EQ(o.integer("i"), -3);
   EXPECT_EQ(o.positive("n"), 2);
   EXPECT_EQ(o.number("x"), 0.5);

@@ -36,9 +36,7 @@ std::string length_field(uint64_t length) {
   return out;
 }
 
-void write_bytes(const fs::path& file, const std::string& bytes) {
-  std::ofstream(file, std::ios::binary) << bytes;
-}
+void write_bytes(const fs::path& file, const std::string& bytes) { std::ofstream(file, std::ios::binary) << bytes; }
 
 std::string read_bytes(const fs::path& file) {
   std::ifstream stream(file, std::ios::binary);
@@ -75,9 +73,9 @@ bool same_bytes(const at::Tensor& a, const at::Tensor& b) {
 TEST(Safetensors, RoundTripsEveryDtype) {
   const fs::path file = test::scratch_folder() / "all.safetensors";
   NamedTensors tensors;
-  for (at::ScalarType dtype : {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort,
-                               at::kChar, at::kByte, at::kBool, at::kFloat8_e4m3fn, at::kFloat8_e5m2, at::kUInt16,
-                               at::kUInt32, at::kUInt64}) {
+  for (at::ScalarType dtype :
+       {at::kDouble, at::kFloat, at::kHalf, at::kBFloat16, at::kLong, at::kInt, at::kShort, at::kChar, at::kByte,
+        at::kBool, at::kFloat8_e4m3fn, at::kFloat8_e5m2, at::kUInt16, at::kUInt32, at::kUInt64}) {
     at::Tensor values = at::arange(-7, 8, at::kFloat).reshape({3, 5});  // (3, 5)
     if (dtype == at::kByte || dtype == at::kUInt16 || dtype == at::kUInt32 || dtype == at::kUInt64) {
       values = values.abs();
@@ -274,8 +272,7 @@ TEST(Safetensors, RefusesBrokenLayouts) {
   EXPECT_THAT(refusal(two("[4,8]", "[0,4]"), 7), HasSubstr("an incomplete download?"));
   EXPECT_EQ(SafetensorsFile::open(write_file(two("[4,8]", "[0,4]"), 8)).tensors().front().name, "b");
   const char* huge = R"({"a":{"dtype":"U8","shape":[9223372036854775807],"data_offsets":[0,9223372036854775807]}})";
-  EXPECT_THAT(refusal(huge, 8),
-              HasSubstr("an incomplete download?"));
+  EXPECT_THAT(refusal(huge, 8), HasSubstr("an incomplete download?"));
 }
 
 // Every prefix of a good file, and every file with one broken header byte, is refused or read: never a crash.

@@ -240,8 +240,8 @@ TEST_F(BrokenRequest, LongPromptIsDrawn) {
   std::string prompt;
   while (prompt.size() < 20000) prompt += "a cat and \"a dog\" ";
   std::ofstream(folder / "prompt.txt") << prompt;
-  const ProcessResult result = draw({"--prompt-file", (folder / "prompt.txt").string(), "--width", "32", "--height",
-                                     "32", "--steps", "1"});
+  const ProcessResult result =
+      draw({"--prompt-file", (folder / "prompt.txt").string(), "--width", "32", "--height", "32", "--steps", "1"});
   EXPECT_EQ(result.exit_code, 0) << result.err;
 }
 

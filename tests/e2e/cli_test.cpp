@@ -106,8 +106,7 @@ TEST(Cli, JsonTellsTheResult) {
   for (const char* stage : {"visual_tokens", "denoise", "decode"}) EXPECT_GT(picture["seconds"][stage], 0.0) << stage;
   // The weights are four bytes each in float32, and the process holds at least them.
   const int64_t weights = value["memory"]["weight_bytes"], peak = value["memory"]["peak_bytes"];
-  const json inspected =
-      json::parse(run_process(glm_image({"inspect", checkpoint("tiny_a"), "--json"})).out)["total"];
+  const json inspected = json::parse(run_process(glm_image({"inspect", checkpoint("tiny_a"), "--json"})).out)["total"];
   EXPECT_GT(weights, 0);
   EXPECT_LE(weights, inspected["bytes_needed"]["float32"].get<int64_t>());
   EXPECT_GE(weights, inspected["bytes_needed"]["float32"].get<int64_t>() * 9 / 10);
@@ -195,9 +194,8 @@ TEST(Cli, CropsTheMiddle) {
 
 TEST(Cli, EditsPicturesOfOddSize) {
   const auto folder = test::scratch_folder();
-  const ProcessResult result =
-      draw(folder / "edit.png", {"--image", test::golden("pictures/odd101x77.png"), "--prompt", "make it night",
-                                 "--width", "64", "--height", "32"});
+  const ProcessResult result = draw(folder / "edit.png", {"--image", test::golden("pictures/odd101x77.png"), "--prompt",
+                                                          "make it night", "--width", "64", "--height", "32"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(load_image(folder / "edit.png").width, 64);
 }
@@ -225,8 +223,8 @@ TEST(Cli, InterruptLeavesNothing) {
   for (const int signal : {SIGINT, SIGTERM}) {
     const auto folder = test::scratch_folder();
     test::Process process(glm_image(generate(checkpoint("tiny_a"), folder / "a.png",
-                                             {"--prompt", "cat", "--width", "256", "--height", "256", "--steps",
-                                              "1000", "--trace", (folder / "t.safetensors").string()})));
+                                             {"--prompt", "cat", "--width", "256", "--height", "256", "--steps", "1000",
+                                              "--trace", (folder / "t.safetensors").string()})));
     ASSERT_TRUE(process.wait_for_error_text("load 5/5")) << process.wait().err;
     const auto sent = std::chrono::steady_clock::now();
     process.send(signal);
@@ -244,8 +242,7 @@ TEST(Cli, InspectAddsUp) {
   for (const char* text : {"transformer", "vision_language_encoder", "text_encoder", "vae", "weights in memory"}) {
     EXPECT_THAT(table.out, HasSubstr(text));
   }
-  const json value =
-      json::parse(run_process(glm_image({"inspect", checkpoint("tiny_b"), "--json", "--tensors"})).out);
+  const json value = json::parse(run_process(glm_image({"inspect", checkpoint("tiny_b"), "--json", "--tensors"})).out);
   int64_t tensors = 0, parameters = 0, bytes = 0;
   for (const json& part : value["parts"]) {
     tensors += part["tensors"].get<int64_t>();
@@ -266,8 +263,8 @@ TEST(Cli, InspectAddsUp) {
 TEST(Cli, InspectOfPartsAndFiles) {
   const std::string vae = checkpoint("tiny_a") + "/vae";
   const json part = json::parse(run_process(glm_image({"inspect", vae, "--json"})).out);
-  const json file = json::parse(
-      run_process(glm_image({"inspect", vae + "/diffusion_pytorch_model.safetensors", "--json"})).out);
+  const json file =
+      json::parse(run_process(glm_image({"inspect", vae + "/diffusion_pytorch_model.safetensors", "--json"})).out);
   EXPECT_EQ(part["total"], file["total"]);
   EXPECT_GT(file["total"]["tensors"], 0);
   expect_failure(run_process(glm_image({"inspect", "no/such/file"})), 3, {"no/such/file"});

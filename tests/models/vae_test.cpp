@@ -76,7 +76,8 @@ TEST_P(VaeGolden, BlocksAgreeOneByOne) {
   EXPECT_LT(test::relative_error(vae.encoder.down_blocks[0].resnets[0](h),
                                  golden.tensor("vae.encoder.down_blocks.0.resnets.0.out")),
             kTolerance);
-  EXPECT_LT(test::relative_error(vae.encoder.down_blocks[0](h), golden.tensor("vae.encoder.down_blocks.0.out")), kTolerance);
+  EXPECT_LT(test::relative_error(vae.encoder.down_blocks[0](h), golden.tensor("vae.encoder.down_blocks.0.out")),
+            kTolerance);
   h = golden.tensor("vae.decoder.conv_in.out");
   EXPECT_LT(test::relative_error(vae.decoder.mid_block(h), golden.tensor("vae.decoder.mid_block.out")), kTolerance);
   EXPECT_LT(test::relative_error(vae.decoder.up_blocks[0](golden.tensor("vae.decoder.mid_block.out")),
@@ -145,7 +146,8 @@ TEST(Vae, LogVarianceIsClamped) {
 
 // The layout a picture comes in must not matter: channels_last float32 group norms are inexact at this size.
 TEST(Vae, LayoutOfTheInputDoesNotMatter) {
-  const Vae vae = Vae::open(folder_of("tiny_c"), {.dtype = at::kFloat}), exact = Vae::open(folder_of("tiny_c"), {.dtype = at::kDouble});
+  const Vae vae = Vae::open(folder_of("tiny_c"), {.dtype = at::kFloat}),
+            exact = Vae::open(folder_of("tiny_c"), {.dtype = at::kDouble});
   const at::Tensor pixels = 0.2 * at::randn({1, 3, 256, 256}, make_generator(2), at::kFloat) + 0.5;
   const at::Tensor mean = vae.encode(pixels.contiguous(at::MemoryFormat::ChannelsLast)).mean;
   EXPECT_TRUE(mean.equal(vae.encode(pixels).mean));
@@ -195,14 +197,17 @@ TEST(Vae, MidAttentionIsOneHeadOverAllPixels) {
   ParameterList list;
   attention.list(list, "a");
   init_parameters(list, make_generator(5));
-  for (const Parameter& p : list) *p.tensor = *p.tensor + 0.3 * at::randn(p.shape, make_generator(p.shape[0]), at::kFloat);
+  for (const Parameter& p : list)
+    *p.tensor = *p.tensor + 0.3 * at::randn(p.shape, make_generator(p.shape[0]), at::kFloat);
   const at::Tensor x = at::randn({2, 8, 3, 5}, make_generator(6), at::kFloat);
   const at::Tensor n = at::group_norm(x, 2, attention.group_norm.weight, attention.group_norm.bias, 1e-6);
   const at::Tensor t = n.reshape({2, 8, 15}).transpose(1, 2);  // (2, 15, 8)
   const auto project = [&](const Linear& l) { return at::linear(t, l.weight, l.bias); };
-  const at::Tensor scores = at::matmul(project(attention.to_q), project(attention.to_k).transpose(1, 2)) / std::sqrt(8.0);
+  const at::Tensor scores =
+      at::matmul(project(attention.to_q), project(attention.to_k).transpose(1, 2)) / std::sqrt(8.0);
   const at::Tensor mixed = at::matmul(at::softmax(scores, -1), project(attention.to_v));
-  const at::Tensor y = at::linear(mixed, attention.to_out.weight, attention.to_out.bias).transpose(1, 2).reshape(x.sizes());
+  const at::Tensor y =
+      at::linear(mixed, attention.to_out.weight, attention.to_out.bias).transpose(1, 2).reshape(x.sizes());
   EXPECT_LT(test::relative_error(attention(x), x + y), 1e-5);
   EXPECT_EQ(list[8].name, "a.to_out.0.weight");
 }
@@ -215,8 +220,9 @@ TEST(Vae, OptionalPartsHaveTheirNames) {
   vae.list(list);
   std::vector<std::string> names;
   for (const Parameter& p : list) names.push_back(p.name);
-  for (const char* name : {"quant_conv.weight", "post_quant_conv.bias", "encoder.mid_block.attentions.0.to_q.weight",
-                           "decoder.mid_block.attentions.0.group_norm.bias", "decoder.mid_block.attentions.0.to_out.0.bias"}) {
+  for (const char* name :
+       {"quant_conv.weight", "post_quant_conv.bias", "encoder.mid_block.attentions.0.to_q.weight",
+        "decoder.mid_block.attentions.0.group_norm.bias", "decoder.mid_block.attentions.0.to_out.0.bias"}) {
     EXPECT_THAT(names, ::testing::Contains(name));
   }
   EXPECT_EQ(vae.decode(vae.encode(at::randn({1, 3, 16, 24}, make_generator(1), at::kFloat)).mean).sizes(),
@@ -237,16 +243,18 @@ TEST(Vae, PublishedSizes) {
 
 TEST(Vae, RefusesOtherShapes) {
   const Vae vae = Vae::open(folder_of("tiny_a"), {});
-  for (const at::Tensor& bad : {at::full({1, 4, 16, 16}, 0.0), at::full({3, 16, 16}, 0.0), at::full({1, 3, 17, 16}, 0.0)}) {
+  for (const at::Tensor& bad :
+       {at::full({1, 4, 16, 16}, 0.0), at::full({3, 16, 16}, 0.0), at::full({1, 3, 17, 16}, 0.0)}) {
     EXPECT_THROW(vae.encode(bad), Error);
   }
   EXPECT_THROW(vae.decode(at::full({1, 3, 4, 4}, 0.0)), Error);
 }
 
 TEST(VaeConfig, RefusesToGuess) {
-  for (const char* field : {"block_out_channels", "layers_per_block", "latent_channels", "norm_num_groups", "latents_mean",
-                            "latents_std", "mid_block_add_attention", "use_quant_conv", "use_post_quant_conv", "act_fn",
-                            "sample_size", "down_block_types", "up_block_types", "in_channels", "out_channels"}) {
+  for (const char* field :
+       {"block_out_channels", "layers_per_block", "latent_channels", "norm_num_groups", "latents_mean", "latents_std",
+        "mid_block_add_attention", "use_quant_conv", "use_post_quant_conv", "act_fn", "sample_size", "down_block_types",
+        "up_block_types", "in_channels", "out_channels"}) {
     nlohmann::json json = config_json();
     json.erase(field);
     EXPECT_THAT(refusal(json), HasSubstr(field));
@@ -267,7 +275,8 @@ TEST(VaeConfig, RefusesWhatItDoesNotKnow) {
   EXPECT_THAT(with("latents_std", std::vector<double>(16, 0.0)), HasSubstr("latents_std"));
   EXPECT_THAT(with("latents_mean", {0.5}), HasSubstr("latents_mean"));
   EXPECT_THAT(with("norm_num_groups", 3), HasSubstr("norm_num_groups"));
-  EXPECT_THAT(with("down_block_types", {"DownEncoderBlock2D", "AttnDownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"}),
+  EXPECT_THAT(with("down_block_types",
+                   {"DownEncoderBlock2D", "AttnDownEncoderBlock2D", "DownEncoderBlock2D", "DownEncoderBlock2D"}),
               HasSubstr("AttnDownEncoderBlock2D"));
   EXPECT_THAT(with("up_block_types", {"UpDecoderBlock2D"}), HasSubstr("up_block_types"));
 }

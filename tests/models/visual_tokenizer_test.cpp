@@ -85,7 +85,8 @@ TEST_P(TokenizerGolden, GradientsAgree) {
   ParameterList list;
   tokenizer.list(list);
   for (const Parameter& p : list) *p.tensor = p.tensor->detach().clone().requires_grad_(true);
-  const at::Tensor features = at::cat({tokenizer.features(first, {3, 2}), tokenizer.features(second, {1, 5})}, 1).squeeze(0);
+  const at::Tensor features =
+      at::cat({tokenizer.features(first, {3, 2}), tokenizer.features(second, {1, 5})}, 1).squeeze(0);
   (features * golden.tensor("grad.visual.projection")).sum().backward();
   int compared = 0;
   for (const Parameter& p : list) {
@@ -101,7 +102,8 @@ TEST_P(TokenizerGolden, ConfigurationRoundTrips) {
   EXPECT_EQ(tokenizer.config.vision.to_json(), published.at("vision_config"));
   EXPECT_EQ(tokenizer.config.vq.to_json(), published.at("vq_config"));
   const auto processor = test::golden(std::string(GetParam()) + "/checkpoint/processor");
-  EXPECT_EQ(PreprocessConfig::open(processor).to_json(), JsonObject::open(processor / "preprocessor_config.json").value());
+  EXPECT_EQ(PreprocessConfig::open(processor).to_json(),
+            JsonObject::open(processor / "preprocessor_config.json").value());
 }
 
 TEST_P(TokenizerGolden, SavedWeightsLoadAgain) {
@@ -118,7 +120,8 @@ TEST_P(TokenizerGolden, SavedWeightsLoadAgain) {
 // Pillow's and the processor's own numbers for golden pictures.
 TEST_P(TokenizerGolden, PreprocessingIsExact) {
   const auto file = SafetensorsFile::open(test::golden(std::string(GetParam()) + "/preprocess.safetensors"));
-  const PreprocessConfig config = PreprocessConfig::open(test::golden(std::string(GetParam()) + "/checkpoint/processor"));
+  const PreprocessConfig config =
+      PreprocessConfig::open(test::golden(std::string(GetParam()) + "/checkpoint/processor"));
   for (const std::string name : {"square96", "odd101x77"}) {
     const Patches patches = preprocess(load_image(test::golden("pictures/" + name + ".png")), config);
     const at::Tensor grid = file.tensor(name + ".grid");
@@ -170,8 +173,10 @@ TEST(VisionTower, PositionsAreGridSample) {
   for (const Grid grid : {Grid{1, 1}, Grid{2, 3}, Grid{7, 7}, Grid{5, 16}, Grid{31, 8}}) {
     const at::Tensor y = (at::linspace(0, grid.height - 1, grid.height) + 0.5) / grid.height * 2 - 1;
     const at::Tensor x = (at::linspace(0, grid.width - 1, grid.width) + 0.5) / grid.width * 2 - 1;
-    const at::Tensor where = at::stack({x.unsqueeze(0).expand({grid.height, grid.width}),
-                                        y.unsqueeze(1).expand({grid.height, grid.width})}, -1).unsqueeze(0);
+    const at::Tensor where =
+        at::stack({x.unsqueeze(0).expand({grid.height, grid.width}), y.unsqueeze(1).expand({grid.height, grid.width})},
+                  -1)
+            .unsqueeze(0);
     const at::Tensor expected = at::grid_sampler(table, where, /*bilinear*/ 0, /*border*/ 1, false)[0].flatten(1).t();
     EXPECT_LT(test::relative_error(tower.positions(grid), expected), 1e-6) << grid.height << " x " << grid.width;
   }

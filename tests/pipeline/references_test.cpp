@@ -19,9 +19,10 @@ using ::testing::HasSubstr;
 
 constexpr double kTolerance = 1e-4;  // relative, float32
 
-// The reference pipeline hands its VAE channels_last pictures, whose float32 group norms are summed naively: at 512 pixels
-// its latents are 3.4e-3 away from the exact ones (computed in float64), and its runs with 1 and 2 threads differ by
-// 3.8e-3. Large pictures are therefore held to the float64 values tightly, and to the recorded ones only so far.
+// The reference pipeline hands its VAE channels_last pictures, whose float32 group norms are summed naively: at 512
+// pixels its latents are 3.4e-3 away from the exact ones (computed in float64), and its runs with 1 and 2 threads
+// differ by 3.8e-3. Large pictures are therefore held to the float64 values tightly, and to the recorded ones only so
+// far.
 constexpr int64_t kLargePicture = 256;
 constexpr double kReferenceNoise = 5e-3;
 
@@ -78,7 +79,8 @@ TEST_P(ReferenceGolden, AreThoseOfTheReferencePipeline) {
       EXPECT_EQ(reference.tokens.grid, (Grid{grid[0].item<int64_t>(), grid[1].item<int64_t>()}));
       EXPECT_TRUE(reference.tokens.ids.equal(trace.tensor(name + ".token_ids"))) << request.at("name") << " " << name;
       const bool large = std::max(picture.height, picture.width) > kLargePicture;
-      EXPECT_LT(test::relative_error(reference.latents, trace.tensor(name + ".latents")), large ? kReferenceNoise : kTolerance)
+      EXPECT_LT(test::relative_error(reference.latents, trace.tensor(name + ".latents")),
+                large ? kReferenceNoise : kTolerance)
           << request.at("name") << " " << name;
       const at::Tensor exact = encode_latents(prepare_reference(picture, config).pixels, exact_vae);
       EXPECT_LT(test::relative_error(reference.latents, exact), 1e-5) << request.at("name") << " " << name;
@@ -103,11 +105,23 @@ TEST_P(ReferenceGolden, OddPicturesGoTheReferencesWay) {
 }
 
 TEST(References, SizesTheReferenceFailsAtAreKnown) {
-  for (const PixelSize size : {PixelSize{528, 512}, {1008, 1008}, {400, 400}, {500, 500}, {2100, 1024}, {544, 528}, {33, 71},
-                               {1, 1}, {16, 16}, {4000, 200}, {256, 256}, {3000, 2000}, {2080, 2080}}) {
+  for (const PixelSize size : {PixelSize{528, 512},
+                               {1008, 1008},
+                               {400, 400},
+                               {500, 500},
+                               {2100, 1024},
+                               {544, 528},
+                               {33, 71},
+                               {1, 1},
+                               {16, 16},
+                               {4000, 200},
+                               {256, 256},
+                               {3000, 2000},
+                               {2080, 2080}}) {
     EXPECT_FALSE(fits_as_it_is(size, kPublished)) << size.height << " x " << size.width;
   }
-  for (const PixelSize size : {PixelSize{512, 512}, {1024, 1024}, {2048, 1024}, {2048, 512}, {640, 512}, {2048, 2048}}) {
+  for (const PixelSize size :
+       {PixelSize{512, 512}, {1024, 1024}, {2048, 1024}, {2048, 512}, {640, 512}, {2048, 2048}}) {
     EXPECT_TRUE(fits_as_it_is(size, kPublished)) << size.height << " x " << size.width;
   }
 }
@@ -129,7 +143,9 @@ TEST(References, NearestSizes) {
 // Whatever the preprocessor allows, every picture ends at a size both encoders agree on.
 TEST(References, EverySizeFitsUnderEveryConfiguration) {
   uint32_t state = 1;
-  const auto draw = [&](uint32_t below) { return static_cast<int64_t>((state = state * 1664525u + 1013904223u) >> 8) % below; };
+  const auto draw = [&](uint32_t below) {
+    return static_cast<int64_t>((state = state * 1664525u + 1013904223u) >> 8) % below;
+  };
   int tried = 0;
   for (int trial = 0; trial < 400; ++trial) {
     const int64_t low = 1 + draw(600), high = low + draw(2500);
@@ -141,9 +157,11 @@ TEST(References, EverySizeFitsUnderEveryConfiguration) {
     }
     for (int i = 0; i < 200; ++i) {
       const int64_t scale = 1 + draw(3) * 40;
-      const PixelSize picture = {1 + draw(static_cast<uint32_t>(100 * scale)), 1 + draw(static_cast<uint32_t>(100 * scale))};
+      const PixelSize picture = {1 + draw(static_cast<uint32_t>(100 * scale)),
+                                 1 + draw(static_cast<uint32_t>(100 * scale))};
       const auto [crop, size] = fit_reference(picture, config);
-      ASSERT_TRUE(fits_as_it_is(size, config)) << low << ".." << high << ": " << picture.height << " x " << picture.width;
+      ASSERT_TRUE(fits_as_it_is(size, config))
+          << low << ".." << high << ": " << picture.height << " x " << picture.width;
       ASSERT_TRUE(size.height % 32 == 0 && size.width % 32 == 0);
       ASSERT_GE(std::min(size.height, size.width), config.min_side());
       ASSERT_LE(std::max(size.height, size.width), config.max_side());
@@ -166,8 +184,16 @@ TEST(References, LegalSizesStayAsTheyAre) {
 
 TEST(References, EveryPictureBecomesTwoViewsThatAgree) {
   const PreprocessConfig small = limits(64 * 64, 256 * 256);
-  for (const auto& [h, w] : std::vector<std::pair<int64_t, int64_t>>{
-           {33, 71}, {400, 400}, {500, 500}, {1008, 1008}, {2100, 1024}, {528, 512}, {1, 1}, {16, 16}, {4000, 200}, {1, 300}}) {
+  for (const auto& [h, w] : std::vector<std::pair<int64_t, int64_t>>{{33, 71},
+                                                                     {400, 400},
+                                                                     {500, 500},
+                                                                     {1008, 1008},
+                                                                     {2100, 1024},
+                                                                     {528, 512},
+                                                                     {1, 1},
+                                                                     {16, 16},
+                                                                     {4000, 200},
+                                                                     {1, 300}}) {
     expect_agreement(prepare_reference(ramp(h, w), small));
   }
   for (const auto& [h, w] : std::vector<std::pair<int64_t, int64_t>>{{33, 71}, {1, 1}, {528, 512}, {4000, 200}}) {

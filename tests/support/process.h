@@ -16,7 +16,7 @@ struct ProcessOptions {
   std::string input;                               // standard input
   std::string folder;                              // working folder; empty: the test's own
   std::chrono::milliseconds limit = std::chrono::minutes(3);  // killed after that
-  uint64_t file_size_limit = 0;                    // RLIMIT_FSIZE in bytes, as a disk that fills up; 0: none
+  uint64_t file_size_limit = 0;                               // RLIMIT_FSIZE in bytes, as a disk that fills up; 0: none
 };
 
 struct ProcessResult {

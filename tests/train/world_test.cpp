@@ -104,12 +104,11 @@ TEST(World, SeedOneIsPortable) {
   std::mt19937_64 random(1);
   std::vector<std::string> captions;
   for (int i = 0; i < 4; ++i) captions.push_back(shared_world().sample(random).caption);
-  EXPECT_THAT(captions,
-              testing::ElementsAre("an owl on a red background",
-                                   "a white triangle on a black background with the text \"STAR\"",
-                                   "a frog to the right of grapes on a red background",
-                                   "a cat to the right of a blue square on a purple background "
-                                   "with the text \"PYWEUM\""));
+  EXPECT_THAT(captions, testing::ElementsAre("an owl on a red background",
+                                             "a white triangle on a black background with the text \"STAR\"",
+                                             "a frog to the right of grapes on a red background",
+                                             "a cat to the right of a blue square on a purple background "
+                                             "with the text \"PYWEUM\""));
 }
 
 TEST(World, EveryObjectIsSeenAndUnlikeTheOthers) {
@@ -139,8 +138,7 @@ TEST(World, CaptionsNameWhatIsThere) {
       caption[0] = static_cast<char>(std::tolower(static_cast<unsigned char>(caption[0])));
       const char* alias = object.kind == ObjectKind::emoji ? emoji_table()[object.index].alias : nullptr;
       const bool aliased = alias != nullptr && caption.find(alias) != std::string::npos;
-      EXPECT_TRUE(aliased || caption.find(name) != std::string::npos)
-          << scene.caption << " does not name " << name;
+      EXPECT_TRUE(aliased || caption.find(name) != std::string::npos) << scene.caption << " does not name " << name;
       EXPECT_TRUE(shared_world().stands_out(object, scene.background)) << scene.caption;
     }
     if (!scene.text.empty()) {

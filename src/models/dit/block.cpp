@@ -59,12 +59,9 @@ void FeedForward::list(ParameterList& list, const std::string& prefix) {
 at::Tensor FeedForward::operator()(const at::Tensor& x) const {
   const at::Tensor inner = proj_in(x);  // (…, inner)
   switch (activation) {
-    case Activation::gelu:
-      return proj_out(at::gelu(inner));
-    case Activation::gelu_tanh:
-      return proj_out(at::gelu(inner, "tanh"));
-    case Activation::silu:
-      break;
+    case Activation::gelu: return proj_out(at::gelu(inner));
+    case Activation::gelu_tanh: return proj_out(at::gelu(inner, "tanh"));
+    case Activation::silu: break;
   }
   return proj_out(at::silu(inner));
 }

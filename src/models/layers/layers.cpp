@@ -51,7 +51,8 @@ at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return at::group_n
 
 void Conv2d::list(ParameterList& list, const std::string& prefix, double init_scale) {
   const double fan_in = static_cast<double>(in * kernel * kernel);
-  list.push_back({prefix + ".weight", &weight, {out, in, kernel, kernel}, Init::normal(init_scale / std::sqrt(fan_in))});
+  list.push_back(
+      {prefix + ".weight", &weight, {out, in, kernel, kernel}, Init::normal(init_scale / std::sqrt(fan_in))});
   list.push_back({prefix + ".bias", &bias, {out}, Init::zeros()});
 }
 

@@ -10,7 +10,8 @@
 namespace glmimage {
 
 // The layers two models or more share. Each is a struct of tensors that knows the sizes it was configured with, lists
-// its parameters under `prefix`, and applies itself to any dtype and device its tensors are in. All work under autograd.
+// its parameters under `prefix`, and applies itself to any dtype and device its tensors are in. All work under
+// autograd.
 
 enum class Bias { none, yes };
 

@@ -23,7 +23,10 @@ at::Tensor norm_silu(const GroupNorm& norm, const at::Tensor& x) {
 }
 
 VaeResnet::VaeResnet(int64_t in, int64_t out, int64_t groups)
-    : norm1(groups, in, kVaeNormEps), norm2(groups, out, kVaeNormEps), conv1(in, out, 3, 1, 1), conv2(out, out, 3, 1, 1) {
+    : norm1(groups, in, kVaeNormEps),
+      norm2(groups, out, kVaeNormEps),
+      conv1(in, out, 3, 1, 1),
+      conv2(out, out, 3, 1, 1) {
   if (in != out) conv_shortcut.emplace(in, out, 1);
 }
 
@@ -57,8 +60,8 @@ void VaeAttention::list(ParameterList& list, const std::string& prefix) {
 }
 
 at::Tensor VaeAttention::operator()(const at::Tensor& x) const {
-  const at::Tensor tokens = group_norm(x).flatten(2).transpose(1, 2).unsqueeze(1);                       // (B, 1, H·W, C)
-  at::Tensor y = to_out(kernels::attention(to_q(tokens), to_k(tokens), to_v(tokens)));                   // (B, 1, H·W, C)
+  const at::Tensor tokens = group_norm(x).flatten(2).transpose(1, 2).unsqueeze(1);      // (B, 1, H·W, C)
+  at::Tensor y = to_out(kernels::attention(to_q(tokens), to_k(tokens), to_v(tokens)));  // (B, 1, H·W, C)
   return x + y.squeeze(1).transpose(1, 2).reshape(x.sizes());
 }
 

@@ -12,8 +12,8 @@
 namespace glmimage {
 
 // The pieces of the VAE's encoder and decoder. All take and return (B, C, H, W) of the weights' type, keep the memory
-// format of what they are given and work under autograd. Reference: diffusers 0.39.0, models/resnet.py, downsampling.py,
-// upsampling.py, unets/unet_2d_blocks.py.
+// format of what they are given and work under autograd. Reference: diffusers 0.39.0, models/resnet.py,
+// downsampling.py, upsampling.py, unets/unet_2d_blocks.py.
 
 constexpr double kVaeNormEps = 1e-6;
 

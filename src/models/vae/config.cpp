@@ -27,7 +27,8 @@ void require_blocks(const JsonObject& json, const std::string& field, const std:
 
 void require_picture_channels(const JsonObject& json, const std::string& field) {
   const int64_t channels = json.positive(field);
-  if (channels != VaeConfig::kPictureChannels) json.reject(field, concat("is ", channels, "; only RGB (3) is supported"));
+  if (channels != VaeConfig::kPictureChannels)
+    json.reject(field, concat("is ", channels, "; only RGB (3) is supported"));
 }
 
 std::vector<double> per_channel(const JsonObject& json, const std::string& field, int64_t channels) {
@@ -42,7 +43,8 @@ std::vector<double> per_channel(const JsonObject& json, const std::string& field
 
 VaeConfig VaeConfig::from_json(const JsonObject& json) {
   const std::string kind = json.text("_class_name");
-  if (kind != kClass) json.reject("_class_name", concat("is '", kind, "', expected '", kClass, "': not a GLM-Image VAE"));
+  if (kind != kClass)
+    json.reject("_class_name", concat("is '", kind, "', expected '", kClass, "': not a GLM-Image VAE"));
   VaeConfig c;
   c.widths = json.integers("block_out_channels");
   c.layers_per_block = json.layers("layers_per_block");
@@ -61,11 +63,13 @@ VaeConfig VaeConfig::from_json(const JsonObject& json) {
   if (c.widths.empty() || c.widths.size() > 8) json.reject("block_out_channels", "should have between 1 and 8 widths");
   for (int64_t width : c.widths) {
     if (width <= 0 || width > (int64_t{1} << 20) || width % c.norm_groups != 0) {
-      json.reject("block_out_channels", concat("has the width ", width, ", not a multiple of norm_num_groups ", c.norm_groups));
+      json.reject("block_out_channels",
+                  concat("has the width ", width, ", not a multiple of norm_num_groups ", c.norm_groups));
     }
   }
   for (double std : c.latents_std) {
-    if (!(std > 0) || !std::isfinite(std)) json.reject("latents_std", concat("has ", std, "; every entry should be above zero"));
+    if (!(std > 0) || !std::isfinite(std))
+      json.reject("latents_std", concat("has ", std, "; every entry should be above zero"));
   }
   require_blocks(json, "down_block_types", kDownBlock, c.widths.size());
   require_blocks(json, "up_block_types", kUpBlock, c.widths.size());

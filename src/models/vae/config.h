@@ -11,11 +11,11 @@ namespace glmimage {
 
 // vae/config.json of a GLM-Image checkpoint (diffusers' AutoencoderKL).
 struct VaeConfig {
-  std::vector<int64_t> widths;      // block_out_channels, from the picture inwards: 128, 512, 1024, 1024
-  int64_t layers_per_block = 0;     // 3; the decoder has one more
-  int64_t latent_channels = 0;      // 16
-  int64_t norm_groups = 0;          // 32
-  int64_t sample_size = 0;          // pixels a side the model was made for; the tile of the tiled decoder
+  std::vector<int64_t> widths;   // block_out_channels, from the picture inwards: 128, 512, 1024, 1024
+  int64_t layers_per_block = 0;  // 3; the decoder has one more
+  int64_t latent_channels = 0;   // 16
+  int64_t norm_groups = 0;       // 32
+  int64_t sample_size = 0;       // pixels a side the model was made for; the tile of the tiled decoder
   bool mid_block_attention = false;
   bool use_quant_conv = false, use_post_quant_conv = false;
   std::vector<double> latents_mean, latents_std;  // one per latent channel

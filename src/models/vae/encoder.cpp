@@ -17,7 +17,8 @@ VaeEncoder::VaeEncoder(const VaeConfig& config)
 
 void VaeEncoder::list(ParameterList& list, const std::string& prefix) {
   conv_in.list(list, prefix + ".conv_in");
-  for (size_t i = 0; i < down_blocks.size(); ++i) down_blocks[i].list(list, prefix + ".down_blocks." + std::to_string(i));
+  for (size_t i = 0; i < down_blocks.size(); ++i)
+    down_blocks[i].list(list, prefix + ".down_blocks." + std::to_string(i));
   mid_block.list(list, prefix + ".mid_block");
   conv_norm_out.list(list, prefix + ".conv_norm_out");
   conv_out.list(list, prefix + ".conv_out");

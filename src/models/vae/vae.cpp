@@ -28,8 +28,8 @@ at::Tensor activations(const at::Tensor& x, at::ScalarType dtype) {
 void require_shape(const at::Tensor& x, int64_t channels, int64_t multiple, const char* what) {
   if (x.dim() != 4 || x.size(1) != channels || x.size(2) <= 0 || x.size(3) <= 0 || x.size(2) % multiple != 0 ||
       x.size(3) % multiple != 0) {
-    fail(ErrorKind::usage, "VAE: expected ", what, " of shape (batch, ", channels, ", height, width) with sides that are ",
-         "multiples of ", multiple, ", not ", x.sizes());
+    fail(ErrorKind::usage, "VAE: expected ", what, " of shape (batch, ", channels,
+         ", height, width) with sides that are ", "multiples of ", multiple, ", not ", x.sizes());
   }
 }
 

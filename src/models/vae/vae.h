@@ -12,8 +12,8 @@
 
 namespace glmimage {
 
-// The Gaussian the encoder sees at every latent, both (B, latent_channels, h, w). The mode, which references use, is the
-// mean; a training loop may draw mean + exp(logvar / 2)·noise.
+// The Gaussian the encoder sees at every latent, both (B, latent_channels, h, w). The mode, which references use, is
+// the mean; a training loop may draw mean + exp(logvar / 2)·noise.
 struct Moments {
   at::Tensor mean;
   at::Tensor logvar;  // clamped to [-30, 20]

@@ -73,7 +73,8 @@ VisionConfig VisionConfig::from_json(const JsonObject& json) {
   if (c.hidden_size % c.heads != 0) {
     json.reject("num_heads", concat("is ", c.heads, " and does not divide hidden_size ", c.hidden_size));
   }
-  if (c.table_side() < 1) json.reject("image_size", concat("is ", c.image_size, ", less than patch_size ", c.patch_size));
+  if (c.table_side() < 1)
+    json.reject("image_size", concat("is ", c.image_size, ", less than patch_size ", c.patch_size));
   return c;
 }
 
@@ -124,7 +125,8 @@ VisualTokenizerConfig VisualTokenizerConfig::from_json(const JsonObject& config)
   const JsonObject vq = config.object("vq_config");
   c.vq = VqConfig::from_json(vq);
   if (c.vq.latent_channels != c.vision.hidden_size) {
-    vq.reject("latent_channels", concat("is ", c.vq.latent_channels, ", but vision_config.hidden_size is ", c.vision.hidden_size));
+    vq.reject("latent_channels",
+              concat("is ", c.vq.latent_channels, ", but vision_config.hidden_size is ", c.vision.hidden_size));
   }
   return c;
 }

@@ -14,14 +14,14 @@ namespace glmimage {
 // "vision_config" of vision_language_encoder/config.json.
 struct VisionConfig {
   int64_t depth = 0, hidden_size = 0, heads = 0, intermediate_size = 0;  // 40, 1536, 16, 6144
-  int64_t patch_size = 16;    // pixels a side, of the reduced picture the tower sees
-  int64_t image_size = 0;     // pixels a side that the position table stands for, 2048
+  int64_t patch_size = 16;  // pixels a side, of the reduced picture the tower sees
+  int64_t image_size = 0;   // pixels a side that the position table stands for, 2048
   double layer_norm_eps = 1e-6;
   bool attention_bias = true;
   double initializer_range = 0.02;
 
   static constexpr int64_t kChannels = 3;
-  int64_t table_side() const { return image_size / patch_size; }           // the table has table_side()² rows
+  int64_t table_side() const { return image_size / patch_size; }                // the table has table_side()² rows
   int64_t patch_values() const { return kChannels * patch_size * patch_size; }  // numbers per patch, 768
 
   // All sizes are required; other activations and merging patches are refused by name. Throws ErrorKind::checkpoint.

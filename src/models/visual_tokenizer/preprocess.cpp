@@ -25,7 +25,8 @@ int64_t floor_patches(int64_t side, double divisor, int64_t patch) {
 
 // What each of the 256 pixel values becomes: scaled in double, normalised in float32, as the reference does it.
 std::array<float, 256> normalised_values(const PreprocessConfig& config, size_t channel) {
-  const float mean = static_cast<float>(config.image_mean[channel]), std = static_cast<float>(config.image_std[channel]);
+  const float mean = static_cast<float>(config.image_mean[channel]),
+              std = static_cast<float>(config.image_std[channel]);
   std::array<float, 256> values;
   for (size_t v = 0; v < values.size(); ++v) {
     values[v] = (static_cast<float>(static_cast<double>(v) * config.rescale_factor) - mean) / std;
@@ -39,10 +40,12 @@ PixelSize smart_resize(PixelSize picture, const PreprocessConfig& config) {
   const auto [height, width] = picture;
   const int64_t patch = config.patch_size, shortest = std::min(height, width), longest = std::max(height, width);
   if (shortest < patch) {
-    fail(ErrorKind::usage, "a picture of ", width, " x ", height, " pixels is too small: expected sides of at least ", patch);
+    fail(ErrorKind::usage, "a picture of ", width, " x ", height, " pixels is too small: expected sides of at least ",
+         patch);
   }
   if (static_cast<double>(longest) / static_cast<double>(shortest) > 4) {
-    fail(ErrorKind::usage, "a picture of ", width, " x ", height, " pixels is too long: expected sides of at most 4 to 1");
+    fail(ErrorKind::usage, "a picture of ", width, " x ", height,
+         " pixels is too long: expected sides of at most 4 to 1");
   }
   const double low = static_cast<double>(config.min_side()), high = static_cast<double>(config.max_side());
   double scale = 1;
@@ -60,8 +63,8 @@ PixelSize smart_resize(PixelSize picture, const PreprocessConfig& config) {
 Patches cut_patches(const Image& picture, const PreprocessConfig& config) {
   const int64_t p = config.patch_size, gh = picture.height / p, gw = picture.width / p;
   if (gh < 1 || gw < 1 || gh * p != picture.height || gw * p != picture.width) {
-    fail(ErrorKind::usage, "a picture of ", picture.width, " x ", picture.height, " pixels cannot be cut into patches of ", p,
-         " x ", p);
+    fail(ErrorKind::usage, "a picture of ", picture.width, " x ", picture.height,
+         " pixels cannot be cut into patches of ", p, " x ", p);
   }
   const std::array<std::array<float, 256>, 3> values = {normalised_values(config, 0), normalised_values(config, 1),
                                                         normalised_values(config, 2)};

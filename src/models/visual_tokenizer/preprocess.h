@@ -16,9 +16,9 @@ struct PixelSize {
 };
 
 // The size at which the tower sees a picture: half of each side, after small pictures are enlarged to a short side of
-// config.min_side() and large ones reduced to a long side of config.max_side(), rounded to whole patches (half to even).
-// Throws ErrorKind::usage when a side is below one patch or the sides differ by more than 4 to 1.
-// Reference: transformers 5.17.0, image_processing_glm_image.py, smart_resize.
+// config.min_side() and large ones reduced to a long side of config.max_side(), rounded to whole patches (half to
+// even). Throws ErrorKind::usage when a side is below one patch or the sides differ by more than 4 to 1. Reference:
+// transformers 5.17.0, image_processing_glm_image.py, smart_resize.
 PixelSize smart_resize(PixelSize picture, const PreprocessConfig& config);
 
 // A picture cut into patches, row by row.

@@ -47,7 +47,8 @@ void Quantizer::list(ParameterList& list, const std::string& prefix) {
 }
 
 at::Tensor Quantizer::project(const at::Tensor& features) const {
-  return at::linear(features.to(at::kFloat), quant_conv.weight.flatten(1).to(at::kFloat), quant_conv.bias.to(at::kFloat));
+  return at::linear(features.to(at::kFloat), quant_conv.weight.flatten(1).to(at::kFloat),
+                    quant_conv.bias.to(at::kFloat));
 }
 
 Quantized Quantizer::quantize(const at::Tensor& z) const {

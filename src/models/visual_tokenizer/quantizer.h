@@ -17,9 +17,9 @@ struct Quantized {
   at::Tensor ids;  // (…) int64
 };
 
-// Features -> nearest of the codes. Distances and ids are computed in float32 whatever type the weights have: in bfloat16
-// near ties flip. z carries the gradient of the features, q that of the codebook; a training loop adds its own terms, as
-// mean|sg(q) - z|² + 0.25·mean|q - sg(z)|², and its own straight-through z + sg(q - z). Const after loading.
+// Features -> nearest of the codes. Distances and ids are computed in float32 whatever type the weights have: in
+// bfloat16 near ties flip. z carries the gradient of the features, q that of the codebook; a training loop adds its own
+// terms, as mean|sg(q) - z|² + 0.25·mean|q - sg(z)|², and its own straight-through z + sg(q - z). Const after loading.
 // Reference: transformers 5.17.0, GlmImageVQVAE (van den Oord et al. 2017; l2 codes: Yu et al. 2021).
 struct Quantizer {
   explicit Quantizer(const VqConfig& config);

@@ -43,7 +43,7 @@ struct VisionTower {
   at::Tensor positions(Grid grid) const;
 
   VisionConfig config;
-  Conv2d patch_embed;  // patch_embed.proj, stride = kernel: a linear map of each patch
+  Conv2d patch_embed;            // patch_embed.proj, stride = kernel: a linear map of each patch
   Embedding position_embedding;  // embeddings.position_embedding (table_side², E)
   std::vector<VisionBlock> blocks;
 };

@@ -88,7 +88,8 @@ Corpus Corpus::build(const world::World& world, const Preset& preset, const Stag
       [&](int64_t chunk) {
         Chunk out;
         const int64_t first = chunk * kChunk;
-        for (const auto& scene : sample_scenes(world, options.run.seed, Stream::data, first, std::min(kChunk, count - first))) {
+        for (const auto& scene :
+             sample_scenes(world, options.run.seed, Stream::data, first, std::min(kChunk, count - first))) {
           out.images.push_back(world.render(scene));
         }
         return out;
@@ -97,9 +98,12 @@ Corpus Corpus::build(const world::World& world, const Preset& preset, const Stag
   const auto began = std::chrono::steady_clock::now();
   for (int64_t first = 0; first < count; first += kChunk) {
     const Chunk chunk = chunks.next();
-    ids.push_back(tokenizer.encode_batch(half_size_patches(chunk.images, corpus.grid_, preset.preprocess), corpus.grid_).to(at::kInt));
+    ids.push_back(tokenizer.encode_batch(half_size_patches(chunk.images, corpus.grid_, preset.preprocess), corpus.grid_)
+                      .to(at::kInt));
     draft_ids.push_back(
-        tokenizer.encode_batch(half_size_patches(chunk.images, corpus.draft_grid_, preset.preprocess), corpus.draft_grid_).to(at::kInt));
+        tokenizer
+            .encode_batch(half_size_patches(chunk.images, corpus.draft_grid_, preset.preprocess), corpus.draft_grid_)
+            .to(at::kInt));
     if (latents) {
       latent_chunks.push_back(vae->normalise(vae->encode(vae_pixels(chunk.images)).mean).to(at::kBFloat16));
     }

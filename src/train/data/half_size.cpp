@@ -21,7 +21,8 @@ at::Tensor half_size_patches(const std::vector<Image>& images, Grid grid, const 
 at::Tensor position_ids(Grid grid, int64_t side) {
   std::vector<int64_t> ids;
   for (int64_t r = 0; r < grid.height; ++r) {
-    for (int64_t c = 0; c < grid.width; ++c) ids.push_back((2 * r + 1) * side / (2 * grid.height) * side + (2 * c + 1) * side / (2 * grid.width));
+    for (int64_t c = 0; c < grid.width; ++c)
+      ids.push_back((2 * r + 1) * side / (2 * grid.height) * side + (2 * c + 1) * side / (2 * grid.width));
   }
   return at::tensor(ids, at::kLong);
 }

@@ -10,8 +10,8 @@
 
 namespace glmimage::train {
 
-// Pictures as the visual tokenizer sees them when they are to become `grid`: resized to grid x patch pixels (half of the
-// picture for its own grid, less for a draft) and cut into patches: (B, grid.count(), 3·p·p) float32.
+// Pictures as the visual tokenizer sees them when they are to become `grid`: resized to grid x patch pixels (half of
+// the picture for its own grid, less for a draft) and cut into patches: (B, grid.count(), 3·p·p) float32.
 at::Tensor half_size_patches(const std::vector<Image>& images, Grid grid, const PreprocessConfig& config);
 
 // Rows of a square position table of `side` for the cells of a grid, each at its stretched place: (grid.count()) int64.

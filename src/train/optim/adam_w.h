@@ -18,8 +18,8 @@ struct AdamWOptions {
 
 // What one update saw.
 struct UpdateReport {
-  double grad_norm = 0;   // before clipping
-  bool skipped = false;   // a gradient was not finite: nothing was changed
+  double grad_norm = 0;  // before clipping
+  bool skipped = false;  // a gradient was not finite: nothing was changed
 };
 
 // AdamW (Loshchilov and Hutter 2019) by LibTorch's fused kernel over float32 masters, in two groups: with and without

@@ -58,7 +58,8 @@ Sequence make_sequence(const ArConfig& config, const ChatTemplate& chat, const C
 }
 
 // Only visual tokens and the end are supervised. The model reads all ids but the last.
-SequenceBatch make_batch(const ArConfig& config, const ChatTemplate& chat, const Corpus& corpus, const CorpusBatch& batch) {
+SequenceBatch make_batch(const ArConfig& config, const ChatTemplate& chat, const Corpus& corpus,
+                         const CorpusBatch& batch) {
   std::vector<Sequence> rows;
   size_t longest = 0;
   for (int64_t row = 0; row < static_cast<int64_t>(batch.captions.size()); ++row) {
@@ -66,7 +67,8 @@ SequenceBatch make_batch(const ArConfig& config, const ChatTemplate& chat, const
     longest = std::max(longest, rows.back().ids.size());
   }
   const int64_t count = static_cast<int64_t>(rows.size()), width = static_cast<int64_t>(longest) - 1;
-  SequenceBatch out{at::full({count, width}, config.end_image_id, at::kLong), {}, at::full({count, width}, -100, at::kLong)};
+  SequenceBatch out{
+      at::full({count, width}, config.end_image_id, at::kLong), {}, at::full({count, width}, -100, at::kLong)};
   auto ids = out.ids.accessor<int64_t, 2>(), targets = out.targets.accessor<int64_t, 2>();
   std::vector<PositionTable> positions;
   for (int64_t i = 0; i < count; ++i) {
@@ -86,8 +88,8 @@ at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch) {
   const at::Tensor hidden = model.forward(model.embed(batch.ids), model.rope(batch.positions));  // (B, T, D)
   // The head runs only where something is to be predicted: prompts are half of all places.
   const at::Tensor flat = batch.targets.flatten();
-  const at::Tensor places = (flat >= 0).nonzero().flatten();                                     // (n)
-  const at::Tensor logits = model.logits(hidden.flatten(0, 1).index_select(0, places));          // (n, Vv)
+  const at::Tensor places = (flat >= 0).nonzero().flatten();                             // (n)
+  const at::Tensor logits = model.logits(hidden.flatten(0, 1).index_select(0, places));  // (n, Vv)
   return at::cross_entropy_loss(logits, flat.index_select(0, places));
 }
 

@@ -24,8 +24,8 @@
 namespace glmimage::train {
 namespace {
 
-// The resolution shift of inference (spec: scheduler), applied to uniform draws so that training sees each noise level as
-// often as sampling visits it.
+// The resolution shift of inference (spec: scheduler), applied to uniform draws so that training sees each noise level
+// as often as sampling visits it.
 at::Tensor shifted_sigmas(const at::Tensor& uniform, double mu) { return mu * uniform / (1.0 + (mu - 1.0) * uniform); }
 
 // Glyph ids of a batch, right-padded. Every caption of the world quotes at most one word, so a row is one string.
@@ -40,7 +40,8 @@ GlyphBatch glyph_batch(const std::vector<std::string>& captions, const std::vect
   size_t longest = 1;
   for (size_t i = 0; i < captions.size(); ++i) {
     std::vector<int64_t> row;
-    for (const auto& string : glyph_ids(tokenizer, dropped[i] ? "" : captions[i])) row.insert(row.end(), string.begin(), string.end());
+    for (const auto& string : glyph_ids(tokenizer, dropped[i] ? "" : captions[i]))
+      row.insert(row.end(), string.begin(), string.end());
     longest = std::max(longest, row.size());
     rows.push_back(std::move(row));
   }
@@ -67,11 +68,11 @@ struct FlowModel {
 at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t side, at::Generator noise) {
   constexpr double kDrop = 0.1;
   const int64_t count = batch.latents.size(0);
-  const at::Tensor uniform = at::rand({count}, noise, at::kFloat);                                  // (B)
+  const at::Tensor uniform = at::rand({count}, noise, at::kFloat);  // (B)
   const double tokens = static_cast<double>(batch.prior_ids.size(1));
-  const at::Tensor sigmas = shifted_sigmas(uniform, 0.25 + 0.75 * std::sqrt(tokens / 256.0));       // (B)
-  const at::Tensor epsilon = at::randn(batch.latents.sizes(), noise, at::kFloat);                   // (B, C, h, w)
-  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < kDrop;                          // (B) bool
+  const at::Tensor sigmas = shifted_sigmas(uniform, 0.25 + 0.75 * std::sqrt(tokens / 256.0));  // (B)
+  const at::Tensor epsilon = at::randn(batch.latents.sizes(), noise, at::kFloat);              // (B, C, h, w)
+  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < kDrop;                     // (B) bool
   std::vector<bool> drop_list;
   for (int64_t i = 0; i < count; ++i) drop_list.push_back(dropped[i].item<bool>());
   const GlyphBatch glyphs = glyph_batch(batch.captions, drop_list);

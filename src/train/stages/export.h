@@ -23,7 +23,7 @@ void export_part(const std::filesystem::path& folder, const nlohmann::json& conf
 
 template <typename Model>
 void export_model(const std::filesystem::path& folder, const nlohmann::json& config, Model& model,
-                 const std::string& weights_name = "diffusion_pytorch_model.safetensors") {
+                  const std::string& weights_name = "diffusion_pytorch_model.safetensors") {
   ParameterList list;
   model.list(list);
   export_part(folder, config, list, weights_name);

@@ -67,9 +67,10 @@ at::Tensor coarse_look(const at::Tensor& patches, int64_t patch) {
 
 struct TokenizerLosses {
   at::Tensor total;
-  double name_alone = 0, name = 0, background = 0, look = 0, commit = 0;  // accuracies of cells that show something; losses
-  at::Tensor ids;  // (B, n)
-  at::Tensor z;    // (B·n, code_dim), detached
+  double name_alone = 0, name = 0, background = 0, look = 0,
+         commit = 0;  // accuracies of cells that show something; losses
+  at::Tensor ids;     // (B, n)
+  at::Tensor z;       // (B·n, code_dim), detached
 };
 
 double accuracy(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& mask) {
@@ -77,24 +78,25 @@ double accuracy(const at::Tensor& logits, const at::Tensor& labels, const at::Te
   return right.sum().item<double>() / std::max(1.0, mask.sum().item<double>());
 }
 
-// Names weigh above looks: the ids are all the later stages know of a picture (docs/training.md). VQ terms as in van den
-// Oord et al. 2017 with beta 0.25, the codebook's gradient straight through. While `soft`, codes are not yet used.
-TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const Heads& heads, const TokenizerBatch& batch, bool soft) {
-  const at::Tensor features = model.features(batch.patches, batch.grid);                      // (B, n, E)
-  const Quantized found = model.quantizer.quantize(model.quantizer.project(features));        // (B, n, d)
-  const at::Tensor code = soft ? found.z : found.z + (found.q - found.z).detach();            // (B, n, d)
-  const double root = std::sqrt(static_cast<double>(code.size(-1)));                          // unit vectors -> unit entries
+// Names weigh above looks: the ids are all the later stages know of a picture (docs/training.md). VQ terms as in van
+// den Oord et al. 2017 with beta 0.25, the codebook's gradient straight through. While `soft`, codes are not yet used.
+TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const Heads& heads, const TokenizerBatch& batch,
+                                 bool soft) {
+  const at::Tensor features = model.features(batch.patches, batch.grid);                // (B, n, E)
+  const Quantized found = model.quantizer.quantize(model.quantizer.project(features));  // (B, n, d)
+  const at::Tensor code = soft ? found.z : found.z + (found.q - found.z).detach();      // (B, n, d)
+  const double root = std::sqrt(static_cast<double>(code.size(-1)));                    // unit vectors -> unit entries
   const at::Tensor scaled = code * root;
 
-  const at::Tensor labels = batch.labels.flatten(), shown = labels > 0;                       // (B·n)
-  const at::Tensor name_alone = heads.name_alone(scaled).flatten(0, 1);                       // (B·n, classes)
+  const at::Tensor labels = batch.labels.flatten(), shown = labels > 0;  // (B·n)
+  const at::Tensor name_alone = heads.name_alone(scaled).flatten(0, 1);  // (B·n, classes)
   const at::Tensor background = batch.background.unsqueeze(1).expand(batch.labels.sizes()).flatten();
   const at::Tensor background_alone = heads.background_alone(scaled).flatten(0, 1);
   // post_quant_conv carries codes to the heads that see the whole picture; it stays in the checkpoint, as published.
   const Conv2d& post = model.quantizer.post_quant_conv;
-  at::Tensor x = at::linear(scaled, post.weight.flatten(1), post.bias);                       // (B, n, E)
+  at::Tensor x = at::linear(scaled, post.weight.flatten(1), post.bias);  // (B, n, E)
   x = heads.block(x + heads.position(position_ids(batch.grid, model.config.vision.table_side())));
-  const at::Tensor name = heads.name(x).flatten(0, 1);                                        // (B·n, classes)
+  const at::Tensor name = heads.name(x).flatten(0, 1);  // (B·n, classes)
   const at::Tensor look = at::mse_loss(heads.look(x), coarse_look(batch.patches, model.config.vision.patch_size));
 
   TokenizerLosses out;
@@ -116,7 +118,7 @@ TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const Heads& head
 // Codes nobody chose lately move to features of the batch, so that the whole codebook works.
 int64_t restart_dead_codes(VisualTokenizer& model, at::Tensor& uses, const at::Tensor& z, at::Generator random) {
   at::NoGradGuard no_grad;
-  const at::Tensor dead = (uses < 0.5).nonzero().flatten();                                   // (k)
+  const at::Tensor dead = (uses < 0.5).nonzero().flatten();  // (k)
   if (dead.numel() == 0) return 0;
   const at::Tensor pick = at::randint(z.size(0), {dead.numel()}, random, at::kLong);
   model.quantizer.codebook.weight.index_copy_(0, dead, z.index_select(0, pick));
@@ -142,15 +144,16 @@ TokenizerBatch make_batch(const world::World& world, const std::vector<world::Sc
 }
 
 // Naming by codes on pictures the training has not seen: the ceiling of every later stage.
-nlohmann::json held_out(const VisualTokenizer& model, const Heads& heads, const world::World& world, const Preset& preset,
-                        Grid grid, uint64_t seed) {
+nlohmann::json held_out(const VisualTokenizer& model, const Heads& heads, const world::World& world,
+                        const Preset& preset, Grid grid, uint64_t seed) {
   at::NoGradGuard no_grad;
   double alone = 0, name = 0, background = 0;
   at::Tensor counts = at::zeros({preset.vq.codes}, at::kLong);
   constexpr int64_t kBatches = 16;
   for (int64_t step = 0; step < kBatches; ++step) {
     const auto scenes = sample_scenes(world, seed, Stream::held_out, 200 + step, 64);
-    const TokenizerLosses losses = tokenizer_losses(model, heads, make_batch(world, scenes, grid, preset.preprocess), false);
+    const TokenizerLosses losses =
+        tokenizer_losses(model, heads, make_batch(world, scenes, grid, preset.preprocess), false);
     alone += losses.name_alone / kBatches;
     name += losses.name / kBatches;
     background += losses.background / kBatches;
@@ -158,8 +161,11 @@ nlohmann::json held_out(const VisualTokenizer& model, const Heads& heads, const 
   }
   const at::Tensor p = counts.to(at::kDouble) / counts.sum();
   const double perplexity = std::exp(-(p * (p + 1e-12).log()).sum().item<double>());
-  return {{"cells_named_by_code_alone", alone}, {"cells_named_by_all_codes", name}, {"background", background},
-          {"codes_in_use", (counts > 0).sum().item<int64_t>()}, {"perplexity", perplexity}};
+  return {{"cells_named_by_code_alone", alone},
+          {"cells_named_by_all_codes", name},
+          {"background", background},
+          {"codes_in_use", (counts > 0).sum().item<int64_t>()},
+          {"perplexity", perplexity}};
 }
 
 }  // namespace
@@ -187,7 +193,8 @@ void train_tokenizer(const StageOptions& options) {
       [&](int64_t step) {
         // Every fourth batch is seen at the draft's size.
         const Grid seen = step % 4 == 3 ? draft : grid;
-        return make_batch(world, sample_scenes(world, seed, Stream::data, step, options.run.batch), seen, preset.preprocess);
+        return make_batch(world, sample_scenes(world, seed, Stream::data, step, options.run.batch), seen,
+                          preset.preprocess);
       },
       run.first_step(), options.run.steps);
   at::Tensor recent;  // features of late batches, where dead codes restart
@@ -202,11 +209,17 @@ void train_tokenizer(const StageOptions& options) {
     const bool settled = step > options.run.steps * 8 / 10;  // late restarts would move codes others have learned
     if (step == soft_steps || (!soft && !settled && step % 50 == 0)) {
       if (step == soft_steps) uses.zero_();
-      restarted = restart_dead_codes(model, uses, recent, make_generator(derive_seed(seed, Stream::codebook, static_cast<uint64_t>(step))));
+      restarted = restart_dead_codes(model, uses, recent,
+                                     make_generator(derive_seed(seed, Stream::codebook, static_cast<uint64_t>(step))));
       uses = uses + 1.0;
     }
-    run.log(step, {{"loss", losses.total.item<double>()}, {"name_alone", losses.name_alone}, {"name", losses.name},
-                   {"background", losses.background}, {"look", losses.look}, {"commit", losses.commit}, {"restarted", restarted}});
+    run.log(step, {{"loss", losses.total.item<double>()},
+                   {"name_alone", losses.name_alone},
+                   {"name", losses.name},
+                   {"background", losses.background},
+                   {"look", losses.look},
+                   {"commit", losses.commit},
+                   {"restarted", restarted}});
     run.save_when_due(step);
   }
   if (run.stopping()) return;

@@ -34,13 +34,12 @@ struct VaeLosses {
 
 // L1 + ½·L2 + gradients + 2e-4·KL(q(z|x) ‖ N(0, 1)) per latent (Kingma and Welling 2014).
 VaeLosses vae_losses(const Vae& vae, const at::Tensor& pixels, at::Generator noise) {
-  const Moments moments = vae.encode(pixels);                                              // (B, C, h, w) each
+  const Moments moments = vae.encode(pixels);  // (B, C, h, w) each
   const at::Tensor epsilon = at::randn(moments.mean.sizes(), noise, at::kFloat);
   const at::Tensor latents = moments.mean + at::exp(0.5 * moments.logvar) * epsilon;
-  const at::Tensor decoded = vae.decode(latents);                                          // (B, 3, H, W)
+  const at::Tensor decoded = vae.decode(latents);  // (B, 3, H, W)
   const at::Tensor l1 = (decoded - pixels).abs().mean(), l2 = at::mse_loss(decoded, pixels);
-  const at::Tensor kl =
-      0.5 * (moments.mean * moments.mean + at::exp(moments.logvar) - 1.0 - moments.logvar).mean();
+  const at::Tensor kl = 0.5 * (moments.mean * moments.mean + at::exp(moments.logvar) - 1.0 - moments.logvar).mean();
   VaeLosses losses;
   losses.total = l1 + 0.5 * l2 + gradient_loss(decoded, pixels) + 2e-4 * kl;
   losses.l1 = l1;
@@ -55,10 +54,11 @@ void measure_latents(Vae& vae, const world::World& world, uint64_t seed) {
   std::vector<at::Tensor> means;
   for (int64_t step = 0; step < 16; ++step) {
     std::vector<Image> images;
-    for (const auto& scene : sample_scenes(world, seed, Stream::held_out, step, 16)) images.push_back(world.render(scene));
+    for (const auto& scene : sample_scenes(world, seed, Stream::held_out, step, 16))
+      images.push_back(world.render(scene));
     means.push_back(vae.encode(vae_pixels(images)).mean.transpose(0, 1).flatten(1));  // (C, B·h·w)
   }
-  const at::Tensor all = at::cat(means, 1);                                           // (C, n)
+  const at::Tensor all = at::cat(means, 1);  // (C, n)
   for (int64_t c = 0; c < all.size(0); ++c) {
     vae.config.latents_mean[static_cast<size_t>(c)] = all[c].mean().item<double>();
     vae.config.latents_std[static_cast<size_t>(c)] = all[c].std().item<double>();
@@ -72,7 +72,8 @@ double held_out_psnr(const Vae& vae, const world::World& world, uint64_t seed) {
   constexpr int64_t kBatches = 4;
   for (int64_t step = 0; step < kBatches; ++step) {
     std::vector<Image> images;
-    for (const auto& scene : sample_scenes(world, seed, Stream::held_out, 100 + step, 16)) images.push_back(world.render(scene));
+    for (const auto& scene : sample_scenes(world, seed, Stream::held_out, 100 + step, 16))
+      images.push_back(world.render(scene));
     const at::Tensor pixels = vae_pixels(images);
     squared += at::mse_loss(vae.decode(vae.encode(pixels).mean).clamp(-1, 1), pixels).item<double>() / kBatches;
   }
@@ -100,9 +101,13 @@ void train_vae(const StageOptions& options) {
       run.first_step(), options.run.steps);
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     const at::Tensor pixels = batches.next();  // (B, 3, crop, crop)
-    const VaeLosses losses = vae_losses(vae, pixels, make_generator(derive_seed(seed, Stream::noise, static_cast<uint64_t>(step))));
+    const VaeLosses losses =
+        vae_losses(vae, pixels, make_generator(derive_seed(seed, Stream::noise, static_cast<uint64_t>(step))));
     run.optimise(step, losses.total);
-    run.log(step, {{"loss", losses.total.item<double>()}, {"l1", losses.l1.item<double>()}, {"kl", losses.kl.item<double>()}, {"psnr", losses.psnr}});
+    run.log(step, {{"loss", losses.total.item<double>()},
+                   {"l1", losses.l1.item<double>()},
+                   {"kl", losses.kl.item<double>()},
+                   {"psnr", losses.psnr}});
     run.save_when_due(step);
   }
   if (run.stopping()) return;

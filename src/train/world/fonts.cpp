@@ -56,8 +56,8 @@ Glyph load_letter(FT_Face face, char letter) {
     fail(ErrorKind::usage, "the text font has no letter '", letter, "': another font than DejaVu Sans Bold?");
   }
   const FT_Bitmap& bitmap = face->glyph->bitmap;
-  Glyph glyph{{bitmap.width, bitmap.rows, {}}, face->glyph->bitmap_left, face->glyph->bitmap_top,
-              face->glyph->advance.x >> 6};
+  Glyph glyph{
+      {bitmap.width, bitmap.rows, {}}, face->glyph->bitmap_left, face->glyph->bitmap_top, face->glyph->advance.x >> 6};
   for (int64_t y = 0; y < glyph.mask.height; ++y) {
     const unsigned char* row = bitmap.buffer + y * bitmap.pitch;
     glyph.mask.coverage.insert(glyph.mask.coverage.end(), row, row + glyph.mask.width);

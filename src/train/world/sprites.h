@@ -45,11 +45,11 @@ struct GlyphSet {
 };
 
 struct Assets {
-  std::vector<Sprite> originals;                                // by emoji, as large as the font has them
-  std::vector<std::map<int64_t, Sprite>> sprites;               // by emoji, then height
-  std::vector<std::map<int64_t, Mask>> masks;                   // by shape, then height
-  std::vector<GlyphSet> glyphs;                                 // large to small
-  std::vector<std::vector<uint8_t>> emoji_stands_out;           // by emoji, then background
+  std::vector<Sprite> originals;                       // by emoji, as large as the font has them
+  std::vector<std::map<int64_t, Sprite>> sprites;      // by emoji, then height
+  std::vector<std::map<int64_t, Mask>> masks;          // by shape, then height
+  std::vector<GlyphSet> glyphs;                        // large to small
+  std::vector<std::vector<uint8_t>> emoji_stands_out;  // by emoji, then background
 };
 
 // The size an object or font of `base` pixels in a 128 pixel picture has in one of `picture` pixels.

@@ -13,7 +13,6 @@ namespace {
 int64_t emoji_count() { return static_cast<int64_t>(emoji_table().size()); }
 int64_t shape_count() { return static_cast<int64_t>(shape_table().size()); }
 
-
 bool is_vertical_pair(Arrangement arrangement) {
   return arrangement == Arrangement::above || arrangement == Arrangement::below;
 }
@@ -101,8 +100,7 @@ World World::open(const WorldOptions& options) {
   }
   World world;
   world.options_ = options;
-  world.assets_ =
-      std::make_shared<const Assets>(prepare_assets(options.size, options.emoji_font, options.text_font));
+  world.assets_ = std::make_shared<const Assets>(prepare_assets(options.size, options.emoji_font, options.text_font));
   return world;
 }
 

@@ -4,8 +4,8 @@ namespace glmimage::train::world {
 
 const std::vector<Colour>& colour_table() {
   static const std::vector<Colour> table = {
-      {"red", {220, 35, 40}},     {"green", {40, 165, 65}},    {"blue", {35, 85, 220}},  {"yellow", {250, 220, 45}},
-      {"orange", {250, 135, 25}}, {"purple", {125, 50, 170}},  {"white", {255, 255, 255}}, {"black", {10, 10, 10}},
+      {"red", {220, 35, 40}},     {"green", {40, 165, 65}},   {"blue", {35, 85, 220}},    {"yellow", {250, 220, 45}},
+      {"orange", {250, 135, 25}}, {"purple", {125, 50, 170}}, {"white", {255, 255, 255}}, {"black", {10, 10, 10}},
       {"pink", {250, 160, 200}},  {"gray", {140, 140, 140}},
   };
   return table;
@@ -96,19 +96,21 @@ const std::vector<Shape>& shape_table() {
 
 const std::vector<const char*>& word_table() {
   static const std::vector<const char*> table = {
-      "HELLO", "HI", "YES", "NO", "STOP", "GO", "OPEN", "CLOSED", "EXIT", "SALE", "CAT", "DOG",
-      "LOVE", "HAPPY", "NEW", "OLD", "BIG", "SMALL", "HOT", "COLD", "FREE", "HOME", "CAFE", "BAR",
-      "TAXI", "BUS", "CAR", "PARK", "SHOP", "HOTEL", "FOOD", "MILK", "TEA", "WATER", "FIRE", "ICE",
-      "SUN", "MOON", "STAR", "SKY", "SEA", "TREE", "ROSE", "APPLE", "LEMON", "PIZZA", "CAKE", "BREAD",
-      "FISH", "BIRD", "LION", "BEAR", "WOLF", "FROG", "RED", "GREEN", "BLUE", "BLACK", "WHITE", "PINK",
-      "ONE", "TWO", "THREE", "FOUR", "FIVE", "SIX", "SEVEN", "EIGHT", "NINE", "TEN", "ZERO", "FIRST",
-      "LAST", "NEXT", "BEST", "GOOD", "BAD", "FAST", "SLOW", "UP", "DOWN", "LEFT", "RIGHT", "NORTH",
-      "SOUTH", "EAST", "WEST", "DAY", "NIGHT", "SPRING", "SUMMER", "WINTER", "MAY", "JUNE", "JULY", "SUNDAY",
-      "MONDAY", "FRIDAY", "PLAY", "GAME", "WIN", "LOSE", "MUSIC", "DANCE", "SING", "BOOK", "READ", "WRITE",
-      "CODE", "DATA", "IMAGE", "MODEL", "GLM", "TEST", "PUSH", "PULL", "START", "END", "HELP", "INFO",
-      "DANGER", "QUIET", "PLEASE", "THANKS", "SORRY", "WOW", "OK", "COOL", "FUN", "PEACE", "DREAM", "HOPE",
-      "LIFE", "TIME", "WORLD", "EARTH", "CITY", "TOWN", "ROAD", "HOUSE", "DOOR", "KEY", "KING", "QUEEN",
-      "MAGIC", "POWER", "ROCKET", "ROBOT", "SPACE", "PLANET", "GOLD", "SILVER", "LUCKY", "SMILE", "SWEET", "HEART",
+      "HELLO", "HI",     "YES",    "NO",     "STOP",  "GO",    "OPEN",   "CLOSED", "EXIT",   "SALE",   "CAT",
+      "DOG",   "LOVE",   "HAPPY",  "NEW",    "OLD",   "BIG",   "SMALL",  "HOT",    "COLD",   "FREE",   "HOME",
+      "CAFE",  "BAR",    "TAXI",   "BUS",    "CAR",   "PARK",  "SHOP",   "HOTEL",  "FOOD",   "MILK",   "TEA",
+      "WATER", "FIRE",   "ICE",    "SUN",    "MOON",  "STAR",  "SKY",    "SEA",    "TREE",   "ROSE",   "APPLE",
+      "LEMON", "PIZZA",  "CAKE",   "BREAD",  "FISH",  "BIRD",  "LION",   "BEAR",   "WOLF",   "FROG",   "RED",
+      "GREEN", "BLUE",   "BLACK",  "WHITE",  "PINK",  "ONE",   "TWO",    "THREE",  "FOUR",   "FIVE",   "SIX",
+      "SEVEN", "EIGHT",  "NINE",   "TEN",    "ZERO",  "FIRST", "LAST",   "NEXT",   "BEST",   "GOOD",   "BAD",
+      "FAST",  "SLOW",   "UP",     "DOWN",   "LEFT",  "RIGHT", "NORTH",  "SOUTH",  "EAST",   "WEST",   "DAY",
+      "NIGHT", "SPRING", "SUMMER", "WINTER", "MAY",   "JUNE",  "JULY",   "SUNDAY", "MONDAY", "FRIDAY", "PLAY",
+      "GAME",  "WIN",    "LOSE",   "MUSIC",  "DANCE", "SING",  "BOOK",   "READ",   "WRITE",  "CODE",   "DATA",
+      "IMAGE", "MODEL",  "GLM",    "TEST",   "PUSH",  "PULL",  "START",  "END",    "HELP",   "INFO",   "DANGER",
+      "QUIET", "PLEASE", "THANKS", "SORRY",  "WOW",   "OK",    "COOL",   "FUN",    "PEACE",  "DREAM",  "HOPE",
+      "LIFE",  "TIME",   "WORLD",  "EARTH",  "CITY",  "TOWN",  "ROAD",   "HOUSE",  "DOOR",   "KEY",    "KING",
+      "QUEEN", "MAGIC",  "POWER",  "ROCKET", "ROBOT", "SPACE", "PLANET", "GOLD",   "SILVER", "LUCKY",  "SMILE",
+      "SWEET", "HEART",
   };
   return table;
 }

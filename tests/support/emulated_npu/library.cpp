@@ -30,9 +30,7 @@ struct Guard final : public c10::impl::DeviceGuardImplInterface {
     TORCH_CHECK(device.type() == kType && device.index() <= 0, "there is one emulated device, npu:0, not ", device);
   }
   void uncheckedSetDevice(c10::Device) const noexcept override {}
-  c10::Stream getStream(c10::Device) const noexcept override {
-    return c10::Stream(c10::Stream::DEFAULT, getDevice());
-  }
+  c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, getDevice()); }
   c10::Stream getDefaultStream(c10::Device device) const override { return getStream(device); }
   c10::Stream exchangeStream(c10::Stream) const noexcept override { return getStream(getDevice()); }
   c10::DeviceIndex deviceCount() const noexcept override { return 1; }

@@ -22,8 +22,7 @@ constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
 
 at::Tensor empty(at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
                  std::optional<at::Device>, std::optional<bool>, std::optional<at::MemoryFormat> format) {
-  return at::Tensor(
-      at::detail::empty_generic(size, device_allocator(), kKeys, c10::dtype_or_default(dtype), format));
+  return at::Tensor(at::detail::empty_generic(size, device_allocator(), kKeys, c10::dtype_or_default(dtype), format));
 }
 
 at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::optional<at::ScalarType> dtype,
@@ -42,8 +41,8 @@ at::Tensor copy_from(const at::Tensor& self, const at::Tensor& dst, bool) {
 
 const at::Tensor& resize(const at::Tensor& self, at::IntArrayRef size, std::optional<at::MemoryFormat> format) {
   c10::TensorImpl* impl = self.unsafeGetTensorImpl();
-  const size_t bytes = at::detail::computeStorageNbytesContiguous(size, self.element_size(),
-                                                                  static_cast<size_t>(self.storage_offset()));
+  const size_t bytes =
+      at::detail::computeStorageNbytesContiguous(size, self.element_size(), static_cast<size_t>(self.storage_offset()));
   const c10::Storage& storage = self.storage();
   if (bytes > storage.nbytes()) {
     c10::DataPtr grown = device_allocator()->allocate(bytes);
@@ -106,9 +105,9 @@ void check_arguments(const c10::OperatorHandle& op, const torch::jit::Stack& sta
       if (tensor.is_cpu() && tensor.dim() > 0) host = true;  // a lone number may come from the host
     });
     if (value.isDevice() && value.toDevice().is_privateuseone()) device = true;
-    TORCH_CHECK(!value.isGenerator() || !value.toGenerator().defined() ||
-                    value.toGenerator().device().is_privateuseone(),
-                "Expected a 'npu' device type for generator but found 'cpu' (in ", op.operator_name(), ")");
+    TORCH_CHECK(
+        !value.isGenerator() || !value.toGenerator().defined() || value.toGenerator().device().is_privateuseone(),
+        "Expected a 'npu' device type for generator but found 'cpu' (in ", op.operator_name(), ")");
   }
   TORCH_CHECK(!(device && host),
               "Expected all tensors to be on the same device, but found at least two devices, npu:0 and cpu! (in ",
