@@ -29,8 +29,7 @@ struct Totals {
   std::map<std::string, int64_t> parameters_by_dtype;
 
   void add(const TensorInfo& info) {
-    int64_t count = 1;
-    for (int64_t d : info.shape) count *= d;
+    const int64_t count = info.elements();
     ++tensors;
     parameters += count;
     bytes += static_cast<int64_t>(info.end - info.begin);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/files.h"
 
 namespace glmimage {
 
@@ -129,6 +130,10 @@ JsonObject JsonObject::object(const std::string& field) const {
   const json& v = at(field);
   if (!v.is_object()) reject(field, "should be an object");
   return {file_, prefix_ + field + ".", v};
+}
+
+void write_json_file(const std::filesystem::path& file, const json& content) {
+  write_file(file, content.dump(1, ' ', false) + "\n");
 }
 
 }  // namespace glmimage

@@ -44,4 +44,7 @@ class JsonObject {
   nlohmann::json value_;
 };
 
+// Writes indented JSON, creating the folder. Throws ErrorKind::io when the folder or the disk refuses.
+void write_json_file(const std::filesystem::path& file, const nlohmann::json& content);
+
 }  // namespace glmimage

@@ -4,6 +4,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/accumulate.h>
 
 #include <algorithm>
 #include <set>
@@ -92,11 +93,7 @@ NamedTensors named_tensors(const ParameterList& list, std::optional<at::ScalarTy
 
 int64_t count_elements(const ParameterList& list) {
   int64_t total = 0;
-  for (const Parameter& p : list) {
-    int64_t n = 1;
-    for (int64_t d : p.shape) n *= d;
-    total += n;
-  }
+  for (const Parameter& p : list) total += c10::multiply_integers(p.shape);
   return total;
 }
 

@@ -4,6 +4,7 @@
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/ne.h>
 #include <c10/core/ScalarType.h>
+#include <c10/util/accumulate.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -289,6 +290,8 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
       const_cast<char*>(source), info->shape, [keep = mapping_](void*) {}, at::TensorOptions(mapped_dtype));
   return info->dtype == at::kBool ? at::ne(mapped, 0) : mapped;
 }
+
+int64_t TensorInfo::elements() const { return c10::multiply_integers(shape); }
 
 void SafetensorsFile::release(const std::string& name) const {
   const TensorInfo* info = find(name);

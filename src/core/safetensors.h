@@ -19,6 +19,8 @@ struct TensorInfo {
   std::vector<int64_t> shape;
   uint64_t begin = 0;  // byte offsets from the start of the file
   uint64_t end = 0;
+
+  int64_t elements() const;  // the product of the shape
 };
 
 // A safetensors file mapped read-only into memory. Format: https://huggingface.co/docs/safetensors.

@@ -30,16 +30,13 @@ void check_model_index(const fs::path& folder) {
   }
 }
 
+// From the headers alone.
 int64_t stored_parameters(const fs::path& folder) {
   int64_t count = 0;
   for (const char* part : {"text_encoder", "vision_language_encoder", "transformer", "vae"}) {
     const WeightFiles weights = WeightFiles::open(folder / part);
     for (const SafetensorsFile& file : weights.files()) {
-      for (const TensorInfo& info : file.tensors()) {
-        int64_t n = 1;
-        for (int64_t d : info.shape) n *= d;
-        count += n;
-      }
+      for (const TensorInfo& info : file.tensors()) count += info.elements();
     }
   }
   return count;
@@ -47,10 +44,10 @@ int64_t stored_parameters(const fs::path& folder) {
 
 // float32 where it fits in half of the memory: it is what results are held to. Otherwise, and on accelerators,
 // bfloat16, the type the published weights have.
-at::ScalarType choose_dtype(const PipelineOptions& options, int64_t parameters) {
+at::ScalarType choose_dtype(const PipelineOptions& options) {
   if (options.dtype) return *options.dtype;
   if (!options.device.is_cpu()) return at::kBFloat16;
-  return parameters * 4 <= available_memory_bytes() / 2 ? at::kFloat : at::kBFloat16;
+  return stored_parameters(options.model) * 4 <= available_memory_bytes() / 2 ? at::kFloat : at::kBFloat16;
 }
 
 template <typename Model>
@@ -69,7 +66,7 @@ int64_t bytes_of(Model& model) {
 std::unique_ptr<const Pipeline::Parts> Pipeline::Parts::load(const PipelineOptions& options, Progress* progress) {
   const fs::path& folder = options.model;
   check_model_index(folder);
-  const Placement placement{choose_dtype(options, stored_parameters(folder)), options.device};
+  const Placement placement{choose_dtype(options), options.device};
   constexpr int64_t kSteps = 5;
   step(progress, Stage::load, 0, kSteps);
   ArModel ar = ArModel::load(folder / "vision_language_encoder", placement);

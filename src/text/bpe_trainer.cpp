@@ -11,7 +11,6 @@
 #include "core/json.h"
 #include "text/byte_alphabet.h"
 #include "text/pre_tokenizer.h"
-#include "text/processor_files.h"
 #include "text/special_tokens.h"
 #include "text/utf8.h"
 

@@ -1,11 +1,7 @@
 #include "text/processor_files.h"
 
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <system_error>
-
 #include "core/error.h"
+#include "core/files.h"
 #include "core/json.h"
 #include "text/special_tokens.h"
 
@@ -32,16 +28,6 @@ constexpr const char* kChatTemplateTail =
     "{%- endfor -%}\n"
     "{%- endif -%}\n"
     "{%- endfor -%}\n";
-
-void write_file(const std::filesystem::path& file, const std::string& content) {
-  std::error_code error;
-  if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), error);
-  if (error) fail(ErrorKind::io, file.parent_path().string(), ": the folder cannot be created: ", error.message());
-  std::ofstream stream(file, std::ios::binary | std::ios::trunc);
-  stream.write(content.data(), static_cast<std::streamsize>(content.size()));
-  stream.close();
-  if (!stream) fail(ErrorKind::io, file.string(), ": cannot be written: ", std::strerror(errno));
-}
 
 json token_flags(const std::string& content, bool strip) {
   return {{"content", content}, {"lstrip", strip},      {"normalized", false},
@@ -73,10 +59,6 @@ json tokenizer_settings(const JsonObject& tokenizer, const ProcessorOptions& opt
 }
 
 }  // namespace
-
-void write_json_file(const std::filesystem::path& file, const json& content) {
-  write_file(file, content.dump(1, ' ', false) + "\n");
-}
 
 TrainedVocabulary write_processor(const std::filesystem::path& folder, const std::vector<std::string>& texts,
                                   const ProcessorOptions& options) {

@@ -27,7 +27,4 @@ TrainedVocabulary write_processor(const std::filesystem::path& folder, const std
 // Writes tokenizer/: the published ByT5 settings. Loadable by ByteTokenizer and by transformers' ByT5Tokenizer.
 void write_byte_tokenizer(const std::filesystem::path& folder);
 
-// Writes indented JSON, creating the folder. Throws ErrorKind::io.
-void write_json_file(const std::filesystem::path& file, const nlohmann::json& content);
-
 }  // namespace glmimage

@@ -114,8 +114,7 @@ void Run::save(int64_t next_step) {
   write_safetensors(temporary / "weights.safetensors", named_tensors(weights));
   write_safetensors(temporary / "optimiser.safetensors", optimiser_.state());
   write_safetensors(temporary / "ema.safetensors", ema_.state());
-  std::ofstream(temporary / "state.json")
-      << json{{"stage", stage_}, {"step", next_step}, {"seed", options_.seed}}.dump(2);
+  write_json_file(temporary / "state.json", {{"stage", stage_}, {"step", next_step}, {"seed", options_.seed}});
   fs::remove_all(final_name);
   fs::rename(temporary, final_name);
   std::vector<fs::path> states = finished_states(folder);

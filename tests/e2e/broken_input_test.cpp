@@ -238,7 +238,7 @@ TEST_F(BrokenRequest, OutputNames) {
 // Not a fault, only long.
 TEST_F(BrokenRequest, LongPromptIsDrawn) {
   std::string prompt;
-  while (prompt.size() < 20000) prompt += "a cat and \"a dog\" ";
+  while (prompt.size() < 100000) prompt += "a cat and \"a dog\" ";
   std::ofstream(folder / "prompt.txt") << prompt;
   const ProcessResult result =
       draw({"--prompt-file", (folder / "prompt.txt").string(), "--width", "32", "--height", "32", "--steps", "1"});

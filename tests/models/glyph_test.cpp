@@ -8,7 +8,6 @@
 #include <gtest/gtest.h>
 
 #include <functional>
-#include <map>
 #include <optional>
 
 #include "core/error.h"
@@ -17,6 +16,7 @@
 #include "core/weight_files.h"
 #include "models/glyph/encoder.h"
 #include "support/goldens.h"
+#include "support/gradients.h"
 
 namespace glmimage {
 namespace {
@@ -77,17 +77,9 @@ TEST_P(Glyph, GradientsEqualTheReference) {
   if (!file->find("grad.glyph.projection")) GTEST_SKIP() << "no gradients recorded for this checkpoint";
   ParameterList list;
   encoder.list(list);
-  std::map<std::string, at::Tensor> leaves;
-  for (const Parameter& p : list) leaves[p.name] = *p.tensor = p.tensor->clone().requires_grad_(true);
+  const auto leaves = test::record_gradients(list);
   (encoder.forward(at("glyph.in_ids")) * at("grad.glyph.projection")).sum().backward();
-  int64_t compared = 0;
-  for (const TensorInfo& info : file->tensors()) {
-    const std::string prefix = "grad.glyph.";
-    if (info.name.rfind(prefix, 0) != 0 || info.name == prefix + "projection") continue;
-    EXPECT_LT(relative_error(leaves.at(info.name.substr(prefix.size())).grad(), at(info.name)), 2e-4) << info.name;
-    ++compared;
-  }
-  EXPECT_GE(compared, 5);
+  EXPECT_GE(test::expect_gradients(leaves, *file, "grad.glyph.", 2e-4), 5);
 }
 
 TEST_P(Glyph, PaddedRowsEqualSinglePasses) {

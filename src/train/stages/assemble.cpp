@@ -82,8 +82,8 @@ void assemble_checkpoint(const TrainedParts& parts, const fs::path& destination)
   for (const char* name : {"transformer", "text_encoder"}) copy_part(parts.dit / name, partial / name);
   for (const char* name : {"vision_language_encoder", "processor", "tokenizer"})
     copy_part(parts.ar / name, partial / name);
-  write_json(partial / "scheduler" / "scheduler_config.json", SchedulerConfig().to_json());
-  write_json(partial / "model_index.json", model_index());
+  write_json_file(partial / "scheduler" / "scheduler_config.json", SchedulerConfig().to_json());
+  write_json_file(partial / "model_index.json", model_index());
   check_parts(partial);
 
   fs::remove(target, error);  // an empty folder

@@ -1,11 +1,13 @@
 #include "train/stages/export.h"
 
+#include "core/json.h"
+
 namespace glmimage::train {
 
 void export_part(const std::filesystem::path& folder, const nlohmann::json& config, const ParameterList& list,
                  const std::string& weights_name) {
   std::filesystem::create_directories(folder);
-  write_json(folder / "config.json", config);
+  write_json_file(folder / "config.json", config);
   write_safetensors(folder / weights_name, named_tensors(list, at::kBFloat16), {{"format", "pt"}});
 }
 

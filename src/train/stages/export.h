@@ -1,21 +1,11 @@
 #pragma once
 
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "core/error.h"
 #include "core/parameters.h"
 
 namespace glmimage::train {
-
-// Writes config.json into `folder`.
-inline void write_json(const std::filesystem::path& file, const nlohmann::json& value) {
-  std::filesystem::create_directories(file.parent_path());
-  std::ofstream out(file);
-  out << value.dump(2) << '\n';
-  if (!out) fail(ErrorKind::io, file.string(), ": cannot be written");
-}
 
 // Writes one part in the published layout: config.json and its weights, in bfloat16 as published.
 void export_part(const std::filesystem::path& folder, const nlohmann::json& config, const ParameterList& list,

@@ -1,5 +1,6 @@
 #include "train/stages/processor.h"
 
+#include "core/json.h"
 #include "core/weight_files.h"
 #include "models/visual_tokenizer/config.h"
 #include "text/processor_files.h"
@@ -29,12 +30,12 @@ void export_language_model(const std::filesystem::path& folder, const Preset& pr
                            const std::filesystem::path& tokenizer) {
   nlohmann::json config = model.config.to_json();
   config.merge_patch(VisualTokenizerConfig{preset.vision, preset.vq}.to_json());
-  write_json(folder / "config.json", config);
+  write_json_file(folder / "config.json", config);
   GenerationConfig generation;
   generation.top_k = model.config.visual_vocab_size;
   generation.eos_id = model.config.end_image_id;
   generation.pad_id = model.config.image_placeholder_id;
-  write_json(folder / "generation_config.json", generation.to_json());
+  write_json_file(folder / "generation_config.json", generation.to_json());
 
   ParameterList list;
   model.list(list);

@@ -10,6 +10,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/rng.h"
@@ -115,13 +116,39 @@ TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const Heads& head
   return out;
 }
 
-// Codes nobody chose lately move to features of the batch, so that the whole codebook works.
-int64_t restart_dead_codes(VisualTokenizer& model, at::Tensor& uses, const at::Tensor& z, at::Generator random) {
+// What the late batches chose and held, saved with the run.
+struct CodeHistory {
+  explicit CodeHistory(const VqConfig& vq)
+      : uses(at::zeros({vq.codes}, at::kFloat)),
+        recent(at::zeros({4 * vq.codes, vq.embed_dim}, at::kFloat)),
+        filled(at::zeros({1}, at::kFloat)) {}
+
+  ParameterList buffers() {
+    return {{"codebook.uses", &uses, uses.sizes().vec(), Init::zeros()},
+            {"codebook.recent", &recent, recent.sizes().vec(), Init::zeros()},
+            {"codebook.recent_filled", &filled, {1}, Init::zeros()}};
+  }
+
+  void add(const at::Tensor& ids, const at::Tensor& z) {
+    const int64_t room = recent.size(0);
+    uses = uses * 0.98 + at::bincount(ids.flatten(), {}, uses.size(0)).to(at::kFloat) * 0.02;
+    recent = at::cat({z, recent}).slice(0, 0, room);
+    filled.fill_(std::min<double>(static_cast<double>(room), filled.item<double>() + static_cast<double>(z.size(0))));
+  }
+
+  at::Tensor uses;    // (codes) float32: fading counts
+  at::Tensor recent;  // (4·codes, code_dim) float32: features, newest first
+  at::Tensor filled;  // (1) float32: how many rows of `recent` hold features
+};
+
+// Codes nobody chose lately move to late features, so that the whole codebook works.
+int64_t restart_dead_codes(VisualTokenizer& model, CodeHistory& history, at::Generator random) {
   at::NoGradGuard no_grad;
-  const at::Tensor dead = (uses < 0.5).nonzero().flatten();  // (k)
+  const at::Tensor dead = (history.uses < 0.5).nonzero().flatten();  // (k)
+  history.uses = history.uses + 1.0;
   if (dead.numel() == 0) return 0;
-  const at::Tensor pick = at::randint(z.size(0), {dead.numel()}, random, at::kLong);
-  model.quantizer.codebook.weight.index_copy_(0, dead, z.index_select(0, pick));
+  const at::Tensor pick = at::randint(history.filled.item<int64_t>(), {dead.numel()}, random, at::kLong);
+  model.quantizer.codebook.weight.index_copy_(0, dead, history.recent.index_select(0, pick));
   return dead.numel();
 }
 
@@ -184,9 +211,9 @@ void train_tokenizer(const StageOptions& options) {
   const size_t kept = trained.size();
   heads.list(trained);
   init_parameters(trained, make_generator(derive_seed(seed, Stream::init, 0)));
-  at::Tensor uses = at::zeros({preset.vq.codes}, at::kFloat);
+  CodeHistory history(preset.vq);
 
-  Run run("tokenizer", options.run, trained, {{"codebook.uses", &uses, {preset.vq.codes}, Init::zeros()}});
+  Run run("tokenizer", options.run, trained, history.buffers());
   // A tenth of the steps without codes: features learn to name things before they are rounded.
   const int64_t soft_steps = options.run.steps / 10;
   Prefetch<TokenizerBatch> batches(
@@ -197,21 +224,18 @@ void train_tokenizer(const StageOptions& options) {
                           preset.preprocess);
       },
       run.first_step(), options.run.steps);
-  at::Tensor recent;  // features of late batches, where dead codes restart
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     const TokenizerBatch batch = batches.next();
     const bool soft = step < soft_steps;
     const TokenizerLosses losses = tokenizer_losses(model, heads, batch, soft);
     run.optimise(step, losses.total);
-    uses = uses * 0.98 + at::bincount(losses.ids.flatten(), {}, preset.vq.codes).to(at::kFloat) * 0.02;
-    recent = recent.defined() ? at::cat({losses.z, recent}).slice(0, 0, 4 * preset.vq.codes) : losses.z;
+    history.add(losses.ids, losses.z);
     int64_t restarted = 0;
     const bool settled = step > options.run.steps * 8 / 10;  // late restarts would move codes others have learned
     if (step == soft_steps || (!soft && !settled && step % 50 == 0)) {
-      if (step == soft_steps) uses.zero_();
-      restarted = restart_dead_codes(model, uses, recent,
+      if (step == soft_steps) history.uses.zero_();
+      restarted = restart_dead_codes(model, history,
                                      make_generator(derive_seed(seed, Stream::codebook, static_cast<uint64_t>(step))));
-      uses = uses + 1.0;
     }
     run.log(step, {{"loss", losses.total.item<double>()},
                    {"name_alone", losses.name_alone},
