@@ -1,10 +1,10 @@
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -61,7 +61,8 @@ TEST(Rope, TurnsPairs) {
 }
 
 TEST(Rope, ScoresDependOnDistanceAlone) {
-  const at::Tensor q = drawn({1, 1, 1, 8}, 1), k = drawn({1, 1, 1, 8}, 2), speeds = at::tensor({1.0F, 0.3F, 0.1F, 0.03F});
+  const at::Tensor q = drawn({1, 1, 1, 8}, 1), k = drawn({1, 1, 1, 8}, 2),
+                   speeds = at::tensor({1.0F, 0.3F, 0.1F, 0.03F});
   const auto score = [&](double at_q, double at_k) {
     const at::Tensor a = speeds * at_q, b = speeds * at_k;
     return (rope(q, a.cos(), a.sin()) * rope(k, b.cos(), b.sin())).sum().item<double>();
@@ -86,23 +87,27 @@ TEST(Attention, GroupsAreSharedInOrder) {
   const at::Tensor q = drawn({2, 6, 5, 8}, 1), k = drawn({2, 2, 7, 8}, 2), v = drawn({2, 2, 7, 8}, 3);
   const at::Tensor none = at::zeros({5, 7}, at::kDouble);
   EXPECT_LT(relative_error(attention(q, k, v), attention_by_definition(q, k, v, 1 / std::sqrt(8.0), none)), 1e-5);
-  EXPECT_LT(relative_error(attention(q, k, v, {.scale = 0.7}), attention_by_definition(q, k, v, 0.7, none)), 1e-5);
+  EXPECT_LT(relative_error(attention(q, k, v, {.scale = 0.7, .bias = {}}), attention_by_definition(q, k, v, 0.7, none)),
+            1e-5);
 }
 
 TEST(Attention, MasksAndBiases) {
   const at::Tensor q = drawn({1, 4, 6, 8}, 1), k = drawn({1, 4, 6, 8}, 2), v = drawn({1, 4, 6, 8}, 3);
   const double scale = 1 / std::sqrt(8.0);
   const at::Tensor causal = (1 - at::ones({6, 6}, at::kDouble).tril()) * -1e30;
-  EXPECT_LT(relative_error(attention(q, k, v, {.mask = Mask::causal}), attention_by_definition(q, k, v, scale, causal)),
+  EXPECT_LT(relative_error(attention(q, k, v, {.mask = Mask::causal, .scale = {}, .bias = {}}),
+                           attention_by_definition(q, k, v, scale, causal)),
             1e-5);
   const at::Tensor bias = drawn({6, 6}, 4);
-  EXPECT_LT(relative_error(attention(q, k, v, {.bias = bias}), attention_by_definition(q, k, v, scale, bias)), 1e-5);
+  EXPECT_LT(
+      relative_error(attention(q, k, v, {.scale = {}, .bias = bias}), attention_by_definition(q, k, v, scale, bias)),
+      1e-5);
 }
 
 TEST(Kernels, CarryGradients) {
   const at::Tensor x = drawn({1, 2, 4, 8}, 1).requires_grad_(true), weight = at::ones({8}).requires_grad_(true);
   const at::Tensor angle = drawn({4, 4}, 2), turned = rope(rms_norm(x, weight, 1e-6), angle.cos(), angle.sin());
-  attention(turned, turned, turned, {.mask = Mask::causal}).square().sum().backward();
+  attention(turned, turned, turned, {.mask = Mask::causal, .scale = {}, .bias = {}}).square().sum().backward();
   EXPECT_GT(x.grad().abs().sum().item<double>(), 0);
   EXPECT_GT(weight.grad().abs().sum().item<double>(), 0);
 }
