@@ -17,7 +17,7 @@ struct LayerSizes {
   std::vector<int64_t> dit_grids = {32, 64};  // image tokens a side
   std::vector<int64_t> vae_widths = {128, 512, 1024, 1024};
   int64_t vae_layers = 3, vae_groups = 32;
-  std::vector<int64_t> picture_sides = {256, 512};  // pixels
+  std::vector<int64_t> picture_sides = {256};  // pixels
 
   // A smoke run: everything runs in a second, the numbers mean nothing.
   static LayerSizes quick();

@@ -236,6 +236,22 @@ TEST(Cli, InterruptLeavesNothing) {
   }
 }
 
+// Threads that wait must not hold the cores of others (src/cli/spin_count.cpp).
+TEST(Cli, WaitingThreadsSpinBriefly) {
+  const auto environment_of = [](const std::string& name, const std::string& value) {
+    ProcessOptions options = glm_image(
+        generate(checkpoint("tiny_a"), test::scratch_folder() / "a.png", {"--prompt", "cat", "--steps", "1000"}));
+    options.environment["GOMP_SPINCOUNT"] = options.environment["OMP_WAIT_POLICY"] = "";
+    options.environment[name] = value;
+    test::Process process(options);
+    EXPECT_TRUE(process.wait_for_error_text("load 5/5")) << process.wait().err;
+    return process.environment();
+  };
+  EXPECT_THAT(environment_of("GOMP_SPINCOUNT", ""), HasSubstr("GOMP_SPINCOUNT=1000"));
+  EXPECT_THAT(environment_of("GOMP_SPINCOUNT", "7"), HasSubstr(std::string("GOMP_SPINCOUNT=7\0", 17)));
+  EXPECT_THAT(environment_of("OMP_WAIT_POLICY", "active"), ::testing::Not(HasSubstr("GOMP_SPINCOUNT")));
+}
+
 TEST(Cli, InspectAddsUp) {
   const ProcessResult table = run_process(glm_image({"inspect", checkpoint("tiny_b")}));
   ASSERT_EQ(table.exit_code, 0) << table.err;

@@ -10,6 +10,8 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <thread>
 
@@ -112,6 +114,11 @@ bool Process::wait_for_error_text(const std::string& text) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   return true;
+}
+
+std::string Process::environment() const {
+  std::ifstream file("/proc/" + std::to_string(pid_) + "/environ", std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 void Process::send(int signal) {

@@ -38,6 +38,7 @@ class Process {
   // Until standard error holds `text`; false when the child ended, or the time limit passed, without it.
   bool wait_for_error_text(const std::string& text);
   void send(int signal);
+  std::string environment() const;  // as the system shows it: NAME=value, each ended by a zero byte
   ProcessResult wait();
 
  private:
