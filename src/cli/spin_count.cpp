@@ -23,7 +23,8 @@ void restart_with_spin_count(int argc, char** argv, char** environment) {
   static char* changed[kMostVariables + 2];
   size_t count = 0;
   for (; environment[count] != nullptr; ++count) {
-    if (begins_with(environment[count], "GOMP_SPINCOUNT=") || begins_with(environment[count], "OMP_WAIT_POLICY=")) return;
+    if (begins_with(environment[count], "GOMP_SPINCOUNT=") || begins_with(environment[count], "OMP_WAIT_POLICY="))
+      return;
     if (count == kMostVariables) return;
     changed[count] = environment[count];
   }
@@ -35,7 +36,7 @@ void restart_with_spin_count(int argc, char** argv, char** environment) {
   ::execve(path, argv, changed);  // returns only when it failed: then all goes on as before
 }
 
-__attribute__((section(".preinit_array"), used)) void (*const kBeforeEverything)(int, char**, char**) =
-    restart_with_spin_count;
+__attribute__((section(".preinit_array"), used)) void (*const kBeforeEverything)(int, char**,
+                                                                                 char**) = restart_with_spin_count;
 
 }  // namespace

@@ -19,14 +19,14 @@
 #include "train/presets.h"
 #include "train/random.h"
 #include "train/stages/export.h"
+#include "train/stages/positional_heads.h"
 #include "train/stages/stages.h"
 
 namespace glmimage::train {
 namespace {
 
-// The resolution shift of inference (spec: scheduler), applied to uniform draws so that training sees each noise level
-// as often as sampling visits it.
-at::Tensor shifted_sigmas(const at::Tensor& uniform, double mu) { return mu * uniform / (1.0 + (mu - 1.0) * uniform); }
+// The resolution shift of inference (spec: scheduler).
+at::Tensor shifted_sigmas(const at::Tensor& times, double mu) { return mu * times / (1.0 + (mu - 1.0) * times); }
 
 // Glyph ids of a batch, right-padded. Every caption of the world quotes at most one word, so a row is one string.
 struct GlyphBatch {
@@ -68,11 +68,12 @@ struct FlowModel {
 at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t side, at::Generator noise) {
   constexpr double kDrop = 0.1;
   const int64_t count = batch.latents.size(0);
-  const at::Tensor uniform = at::rand({count}, noise, at::kFloat);  // (B)
+  // Times in 0..1, twice as many at 1 as in the middle: shapes are decided while the noise is strong.
+  const at::Tensor times = at::rand({count}, noise, at::kFloat).sqrt();  // (B)
   const double tokens = static_cast<double>(batch.prior_ids.size(1));
-  const at::Tensor sigmas = shifted_sigmas(uniform, 0.25 + 0.75 * std::sqrt(tokens / 256.0));  // (B)
-  const at::Tensor epsilon = at::randn(batch.latents.sizes(), noise, at::kFloat);              // (B, C, h, w)
-  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < kDrop;                     // (B) bool
+  const at::Tensor sigmas = shifted_sigmas(times, 0.25 + 0.75 * std::sqrt(tokens / 256.0));  // (B)
+  const at::Tensor epsilon = at::randn(batch.latents.sizes(), noise, at::kFloat);            // (B, C, h, w)
+  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < kDrop;                   // (B) bool
   std::vector<bool> drop_list;
   for (int64_t i = 0; i < count; ++i) drop_list.push_back(dropped[i].item<bool>());
   const GlyphBatch glyphs = glyph_batch(batch.captions, drop_list);
@@ -84,7 +85,7 @@ at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t s
   input.glyph_mask = glyphs.mask;
   input.prior_ids = batch.prior_ids;
   input.prior_drop = dropped;
-  input.timestep = (uniform * 1000 - 1).clamp_min(0);
+  input.timestep = (times * 1000 - 1).clamp_min(0);
   input.target_size = at::full({1, 2}, static_cast<double>(side), at::kFloat);
   input.crop = at::zeros({1, 2}, at::kFloat);
   return at::mse_loss(model.dit.forward(input), epsilon - batch.latents);
@@ -104,6 +105,7 @@ void train_dit(const StageOptions& options) {
   model.glyph.list(glyph_list);
   trained.insert(trained.end(), glyph_list.begin(), glyph_list.end());
   init_parameters(trained, make_generator(derive_seed(options.run.seed, Stream::init, 0)));
+  look_at_neighbours(model.dit);
 
   Run run("dit", options.run, trained);
   for (int64_t step = run.first_step(); run.running(step); ++step) {
