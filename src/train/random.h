@@ -6,7 +6,17 @@ namespace glmimage::train {
 
 // Every random choice of a run is a pure function of (seed, stream, index): the pictures of step n, its noise, its
 // drops. So a resumed run needs no saved generator, and workers may make batches in any order.
-enum class Stream : uint64_t { init = 1, data = 2, noise = 3, drop = 4, held_out = 5, codebook = 6 };
+enum class Stream : uint64_t {
+  init = 1,
+  data = 2,
+  noise = 3,
+  drop = 4,
+  held_out = 5,
+  codebook = 6,
+  order = 20,    // which sample comes when
+  augment = 21,  // captions, crops and flips
+  mix = 22,      // which of several sources
+};
 
 // SplitMix64 (Steele et al. 2014) over the three numbers.
 inline uint64_t derive_seed(uint64_t seed, Stream stream, uint64_t index) {

@@ -1,71 +1,120 @@
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <functional>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <utility>
+#include <vector>
+
+#include "core/error.h"
 
 namespace glmimage::train {
 
-// Makes the batches of steps first, first+1, … ahead of time on one worker thread, at most `depth` waiting, and hands
-// them out in order. `make` must be a pure function of the step. Its exceptions surface in next().
+// Makes the batches of steps first, first+1, …, end-1 ahead of time on worker threads and hands them out in order,
+// whichever is ready first. At most `depth` finished batches wait, and every worker has one more in hand. `make` must
+// be a pure function of the step, callable from many threads at once. Its exceptions surface in next(), in the place of
+// their batch and from then on.
 template <typename Batch>
 class Prefetch {
  public:
-  Prefetch(std::function<Batch(int64_t)> make, int64_t first, int64_t end, size_t depth = 3)
-      : make_(std::move(make)), depth_(depth), worker_([this, first, end] { work(first, end); }) {}
-  ~Prefetch() {
-    {
-      std::lock_guard lock(mutex_);
-      done_ = true;
+  Prefetch(std::function<Batch(int64_t)> make, int64_t first, int64_t end, size_t depth = 3, size_t workers = 1)
+      : make_(std::move(make)),
+        ahead_(static_cast<int64_t>(depth + std::max<size_t>(workers, 1))),
+        next_to_make_(first),
+        next_to_give_(first),
+        end_(end),
+        began_(Clock::now()) {
+    try {
+      for (size_t i = 0; i < std::max<size_t>(workers, 1); ++i) workers_.emplace_back([this] { work(); });
+    } catch (...) {  // the system gives no more threads
+      finish();
+      throw;
     }
-    changed_.notify_all();
-    worker_.join();
   }
+  ~Prefetch() { finish(); }
   Prefetch(const Prefetch&) = delete;
   Prefetch& operator=(const Prefetch&) = delete;
 
   Batch next() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return !ready_.empty() || error_; });
-    if (ready_.empty()) std::rethrow_exception(error_);
-    Batch batch = std::move(ready_.front());
-    ready_.pop_front();
+    if (next_to_give_ >= end_)
+      fail(ErrorKind::internal, "batch ", next_to_give_, " was asked for; ", end_, " end them");
+    const Clock::time_point asked = Clock::now();
+    changed_.wait(lock, [this] { return ready_.contains(next_to_give_); });
+    waited_ += Clock::now() - asked;
+    Result& result = ready_.at(next_to_give_);
+    if (result.error) std::rethrow_exception(result.error);
+    Batch batch = std::move(*result.batch);
+    ready_.erase(next_to_give_++);
     lock.unlock();
     changed_.notify_all();
     return batch;
   }
 
+  // The share of the time since the start that next() spent waiting: 0 when the workers keep up, towards 1 when the
+  // training starves.
+  double wait_share() const {
+    std::lock_guard lock(mutex_);
+    const double all = std::chrono::duration<double>(Clock::now() - began_).count();
+    return all > 0 ? std::chrono::duration<double>(waited_).count() / all : 0;
+  }
+
  private:
-  void work(int64_t first, int64_t end) {
-    try {
-      for (int64_t step = first; step < end; ++step) {
-        Batch batch = make_(step);
-        std::unique_lock lock(mutex_);
-        changed_.wait(lock, [this] { return ready_.size() < depth_ || done_; });
-        if (done_) return;
-        ready_.push_back(std::move(batch));
-        changed_.notify_all();
+  using Clock = std::chrono::steady_clock;
+  struct Result {
+    std::optional<Batch> batch;
+    std::exception_ptr error;
+  };
+
+  bool may_make() const { return next_to_make_ < end_ && next_to_make_ < next_to_give_ + ahead_; }
+
+  void work() {
+    std::unique_lock lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [this] { return done_ || may_make() || next_to_make_ >= end_; });
+      if (done_ || next_to_make_ >= end_) return;
+      const int64_t step = next_to_make_++;
+      lock.unlock();
+      Result result;
+      try {
+        result.batch.emplace(make_(step));
+      } catch (...) {
+        result.error = std::current_exception();
       }
-    } catch (...) {
-      std::lock_guard lock(mutex_);
-      error_ = std::current_exception();
+      lock.lock();
+      if (result.error) next_to_make_ = end_;  // nothing behind a failed batch will be handed out
+      ready_.emplace(step, std::move(result));
       changed_.notify_all();
     }
   }
 
+  void finish() {
+    {
+      std::lock_guard lock(mutex_);
+      done_ = true;
+    }
+    changed_.notify_all();
+    for (std::thread& worker : workers_) worker.join();
+  }
+
   std::function<Batch(int64_t)> make_;
-  size_t depth_;
-  std::mutex mutex_;
+  const int64_t ahead_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Batch> ready_;
-  std::exception_ptr error_;
+  int64_t next_to_make_, next_to_give_;
+  const int64_t end_;
+  std::map<int64_t, Result> ready_;
   bool done_ = false;
-  std::thread worker_;  // last: it starts when everything above is there
+  const Clock::time_point began_;
+  Clock::duration waited_{};
+  std::vector<std::thread> workers_;  // last: they start when everything above is there
 };
 
 }  // namespace glmimage::train

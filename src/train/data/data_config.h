@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "core/image.h"
+#include "core/json.h"
+
+namespace glmimage::train {
+
+// How a picture comes to the size of its bucket.
+enum class Fit {
+  cover,    // resized until it covers the bucket; what stands over is cut off
+  stretch,  // both sides resized, nothing cut off: aspect ratios bend by up to half the distance of two buckets
+  window,   // a window of its own pixels, not resized (unless it is smaller): what a VAE learns from
+};
+enum class CropAt { centre, random };
+// What becomes of the pictures of a bucket that do not fill its last batch of an epoch.
+enum class LastBatch {
+  drop,   // left out; others are left out in the next epoch, as the order is another
+  pad,    // the batch is filled with pictures of the same bucket that were seen already (DataBatch::real)
+  carry,  // they come first in the bucket's next epoch: nothing is lost and nothing seen twice
+};
+enum class CaptionRule { required, optional };  // optional: pictures without captions get an empty one
+enum class SmallPicture { enlarge, skip };      // smaller than the smallest area
+enum class BrokenPicture { replace, fail };     // its header was whole, its pixels are not: found while training
+
+// How a data set's pictures are chosen and prepared. JSON has the fields' names and the enumerators' names.
+struct DataConfig {
+  std::vector<int64_t> areas = {512};  // 512 stands for 512² px; a picture goes to the largest area it fills
+  double bucket_aspect = 2;            // buckets are at most this long; at least 1
+  double max_aspect = 4;               // pictures are at most this long, others are skipped
+  int64_t min_side = 32, max_side = kMaxImageSide;  // pixels
+  Fit fit = Fit::cover;
+  CropAt crop = CropAt::centre;
+  double flip = 0;             // probability of a mirrored picture; wrong for words and for "left of"
+  double caption_dropout = 0;  // probability of an empty caption
+  LastBatch last_batch = LastBatch::carry;
+  CaptionRule captions = CaptionRule::required;
+  SmallPicture small_pictures = SmallPicture::enlarge;
+  BrokenPicture broken_pictures = BrokenPicture::replace;
+
+  // Missing fields keep their defaults, unknown ones are refused. Throws ErrorKind::usage naming file and field.
+  static DataConfig from_json(const JsonObject& json);
+  nlohmann::json to_json() const;
+  // Throws ErrorKind::usage for values out of range.
+  void check() const;
+};
+
+}  // namespace glmimage::train

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/image.h"
+#include "train/data/data_config.h"
+#include "train/data/data_report.h"
+#include "train/data/record.h"
+
+namespace glmimage::train {
+
+// Pictures with captions, from wherever. Immutable; both functions may be called from many threads.
+class Source {
+ public:
+  virtual ~Source() = default;
+  virtual const std::vector<Record>& records() const = 0;
+  // The pixels of a target or source picture of one of the records, upright. Throws ErrorKind::usage when they are
+  // broken.
+  virtual Image read(const Picture& picture) const = 0;
+};
+
+// Opens one source of --data and looks at every picture's header:
+//   synthetic[:COUNT]       pictures of the synthetic world (12,288 unless told), of the largest area's size
+//   DIR                     a folder of pictures; of .tar shards when it holds no picture but those; the list
+//                           DIR/metadata.jsonl when there is one
+//   FILE.jsonl              a list
+//   FILE.tar, x-{0..9}.tar  shards
+// What is skipped is named in `report`. Throws ErrorKind::usage, saying what was looked for, when the source is missing
+// or none of it can be used.
+std::unique_ptr<Source> open_source(const std::string& source, const DataConfig& config, uint64_t seed,
+                                    SourceReport& report);
+
+// The synthetic world as a source: picture i is a pure function of (seed, i). Throws ErrorKind::usage when its fonts
+// are missing.
+std::unique_ptr<Source> open_world_source(int64_t count, int64_t size, uint64_t seed);
+
+}  // namespace glmimage::train
