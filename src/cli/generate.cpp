@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/interrupt.h"
+#include "cli/lora_option.h"
 #include "cli/terminal_progress.h"
 #include "core/device.h"
 #include "core/dtype.h"
@@ -17,6 +19,7 @@
 #include "core/image.h"
 #include "core/memory.h"
 #include "core/rng.h"
+#include "core/safetensors.h"
 #include "core/version.h"
 #include "pipeline/pipeline.h"
 
@@ -30,6 +33,7 @@ constexpr const char* kFooter = R"(Examples:
   glm-image generate --prompt 'a red apple on a green background' --seed 7 --output apple.png
   glm-image generate --prompt 'a sign with the text "OPEN"' --model ~/GLM-Image --width 1024 --height 1024
   glm-image generate --prompt 'make it night' --image street.png --count 4 --output night.png
+  glm-image generate --prompt 'a fox' --lora style.safetensors:0.8 --output fox.png
   glm-image generate --prompt-file prompts.txt --output out/picture.png --json
 
 Text to be drawn goes in quotation marks inside the prompt. --temperature 0 is greedy.)";
@@ -37,7 +41,7 @@ Text to be drawn goes in quotation marks inside the prompt. --temperature 0 is g
 struct GenerateOptions {
   std::string prompt, prompt_file;
   std::string model = "checkpoints/mini";
-  std::vector<std::string> images;
+  std::vector<std::string> images, loras;
   std::optional<int64_t> width, height;
   int64_t steps = 50, count = 1;
   double guidance = 1.5;
@@ -100,6 +104,32 @@ void check_output(const fs::path& output) {
   }
 }
 
+// An adapter may hold more than this program draws with: say so, and draw.
+void warn_of_unmatched(const std::vector<LoraUse>& uses) {
+  constexpr size_t kShown = 4;
+  for (const LoraUse& use : uses) {
+    if (use.unmatched.empty()) continue;
+    std::string names;
+    for (size_t i = 0; i < std::min(use.unmatched.size(), kShown); ++i) {
+      names += (i ? ", " : "") + quoted_name(use.unmatched[i]);
+    }
+    std::fprintf(
+        stderr, "glm-image: warning: %s: %zu of its tensors fit no matrix of the model and are not used: %s%s\n",
+        use.choice.file.c_str(), use.unmatched.size(), names.c_str(), use.unmatched.size() > kShown ? ", …" : "");
+  }
+}
+
+json describe(const std::vector<LoraUse>& uses) {
+  json out = json::array();
+  for (const LoraUse& use : uses) {
+    out.push_back({{"path", use.choice.file.string()},
+                   {"scale", use.choice.scale},
+                   {"matrices", use.matrices},
+                   {"unmatched", use.unmatched}});
+  }
+  return out;
+}
+
 json describe(const fs::path& file, const GenerateRequest& request, const GenerateResult& result) {
   return {{"path", file.string()},
           {"prompt", request.prompt},
@@ -132,6 +162,8 @@ int generate(const GenerateOptions& options, bool prompt_given) {
     request.prompt = prompt;
     validate(request);
   }
+  std::vector<LoraChoice> loras;
+  for (const std::string& each : options.loras) loras.push_back(parse_lora(each));
   const fs::path output = options.output;
   check_output(output);
   if (!options.trace.empty()) check_folder_of(options.trace);
@@ -141,7 +173,10 @@ int generate(const GenerateOptions& options, bool prompt_given) {
   const uint64_t first_seed = options.seed ? *options.seed : random_seed() >> 31;  // short enough to retype
 
   TerminalProgress progress(options.quiet ? TerminalProgress::Style::silent : TerminalProgress::style_of_stderr());
-  const Pipeline pipeline = Pipeline::open({.model = options.model, .device = device, .dtype = dtype}, &progress);
+  const Pipeline pipeline =
+      Pipeline::open({.model = options.model, .device = device, .dtype = dtype, .loras = loras}, &progress);
+  progress.finish_line();
+  if (!options.quiet) warn_of_unmatched(pipeline.loras());
   json pictures = json::array();
   const int64_t total = static_cast<int64_t>(prompts.size()) * options.count;
   for (const std::string& prompt : prompts) {
@@ -172,6 +207,7 @@ int generate(const GenerateOptions& options, bool prompt_given) {
     const json summary = {
         {"pictures", pictures},
         {"model", options.model},
+        {"loras", describe(pipeline.loras())},
         {"device", options.device},
         {"dtype", dtype_name(pipeline.dtype())},
         {"threads", thread_count()},
@@ -194,6 +230,8 @@ void add_generate(CLI::App& app, Command& run) {
   command->add_option("-m,--model", options->model, "Folder of a checkpoint")->capture_default_str();
   command->add_option("-i,--image", options->images,
                       "A reference picture (PNG, JPEG, WebP); may be given several times");
+  command->add_option("--lora", options->loras,
+                      "FILE[:SCALE]: an adapter and how strongly it works (1; may be negative); several times");
   command->add_option("--width", options->width, "Pixels; default: the model's own size");
   command->add_option("--height", options->height, "Pixels; default: the model's own size");
   command->add_option("--steps", options->steps, "Denoising steps")->capture_default_str();

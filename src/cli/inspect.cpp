@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "core/json.h"
 #include "core/safetensors.h"
 #include "core/weight_files.h"
+#include "models/lora/file.h"
 
 namespace glmimage::cli {
 namespace {
@@ -55,6 +57,7 @@ struct Part {
   std::vector<std::string> files;
   Totals totals;
   json tensors = json::array();
+  json adapter = nullptr;  // unless this is one
 };
 
 json describe(const TensorInfo& info) {
@@ -86,6 +89,36 @@ void add_file(Part& part, const SafetensorsFile& file) {
     part.totals.add(info);
     part.tensors.push_back(describe(info));
   }
+}
+
+// "blocks.7.attn1.to_q" -> "blocks.*.attn1.to_q"
+std::string in_any_layer(const LoraEntry& entry) {
+  const std::string& path = entry.path;
+  const char between = entry.style == LoraPath::dotted ? '.' : '_';
+  for (size_t at = path.find(between); at != std::string::npos; at = path.find(between, at + 1)) {
+    const size_t end = path.find_first_not_of("0123456789", at + 1);
+    if (end != std::string::npos && end > at + 1 && path[end] == between) {
+      return path.substr(0, at + 1) + "*" + path.substr(end);
+    }
+  }
+  return path;
+}
+
+// What an adapter changes, with its ranks and alphas, as a rule one of each.
+json describe(const LoraFile& adapter) {
+  std::set<std::string> targets;
+  std::set<int64_t> ranks;
+  std::set<double> alphas;
+  for (const LoraEntry& entry : adapter.entries) {
+    targets.insert(in_any_layer(entry));
+    ranks.insert(entry.pair.a.size(0));
+    alphas.insert(entry.alpha);
+  }
+  return {{"pairs", adapter.entries.size()},
+          {"ranks", ranks},
+          {"alphas", alphas},
+          {"targets", targets},
+          {"unknown", adapter.unknown}};
 }
 
 // A part is a folder with weights; its kind is the class its configuration or model_index.json names.
@@ -129,6 +162,12 @@ void print_table(const std::vector<Part>& parts, const Totals& all, bool list_te
   };
   for (const Part& part : parts) row(part.name, part.kind, part.totals);
   row("all", "", all);
+  for (const Part& part : parts) {
+    if (part.adapter.is_null()) continue;
+    std::printf("adapter: LoRA of %zu modules, rank %s, alpha %s, targets %s\n", part.adapter["pairs"].get<size_t>(),
+                part.adapter["ranks"].dump().c_str(), part.adapter["alphas"].dump().c_str(),
+                part.adapter["targets"].dump(-1, ' ', false, json::error_handler_t::replace).c_str());
+  }
   std::printf("weights in memory: float32 %s, bfloat16 or float16 %s\n", human(all.parameters * 4).c_str(),
               human(all.parameters * 2).c_str());
   if (!list_tensors) return;
@@ -146,7 +185,12 @@ int inspect(const fs::path& path, bool as_json, bool list_tensors) {
     parts = read_parts(path);
   } else {
     Part part{path.filename().string(), "safetensors", {}, {}, json::array()};
-    add_file(part, SafetensorsFile::open(path));
+    const SafetensorsFile file = SafetensorsFile::open(path);
+    add_file(part, file);
+    if (LoraFile::is_adapter(file)) {
+      part.kind = "LoRA adapter";
+      part.adapter = describe(LoraFile::read(file));
+    }
     parts.push_back(std::move(part));
   }
   Totals all;
@@ -161,6 +205,7 @@ int inspect(const fs::path& path, bool as_json, bool list_tensors) {
     entry["name"] = part.name;
     entry["kind"] = part.kind;
     entry["files"] = part.files;
+    if (!part.adapter.is_null()) entry["adapter"] = part.adapter;
     if (list_tensors) entry["tensor_list"] = part.tensors;
     out["parts"].push_back(std::move(entry));
   }

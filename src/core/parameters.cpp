@@ -75,6 +75,9 @@ void init_parameters(const ParameterList& list, at::Generator generator) {
   for (const Parameter& p : list) {
     switch (p.init.kind) {
       case Init::Kind::normal: *p.tensor = at::randn(p.shape, generator, at::kFloat).mul_(p.init.scale); break;
+      case Init::Kind::uniform:
+        *p.tensor = at::empty(p.shape, at::kFloat).uniform_(-p.init.scale, p.init.scale, generator);
+        break;
       case Init::Kind::zeros: *p.tensor = at::zeros(p.shape, at::kFloat); break;
       case Init::Kind::ones: *p.tensor = at::ones(p.shape, at::kFloat); break;
     }

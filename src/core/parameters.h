@@ -15,11 +15,19 @@ namespace glmimage {
 
 // How a parameter begins when a model is trained from scratch.
 struct Init {
-  enum class Kind { normal, zeros, ones } kind = Kind::normal;
-  double scale = 0.02;  // standard deviation of Kind::normal
+  enum class Kind { normal, uniform, zeros, ones } kind = Kind::normal;
+  double scale = 0.02;  // standard deviation of Kind::normal, bound of Kind::uniform
   static Init normal(double std) { return {Kind::normal, std}; }
+  static Init uniform(double bound) { return {Kind::uniform, bound}; }
   static Init zeros() { return {Kind::zeros, 0}; }
   static Init ones() { return {Kind::ones, 0}; }
+};
+
+// What an adapter adds to a matrix W (out, in): y = W x + scale · b (a x) (Hu et al. 2021, LoRA). Undefined: nothing.
+struct LowRank {
+  at::Tensor a;      // (rank, in)
+  at::Tensor b;      // (out, rank)
+  double scale = 1;  // alpha / rank
 };
 
 // One entry of a module's parameter list: the checkpoint's own name, where the tensor lives in the module, the shape
@@ -29,7 +37,8 @@ struct Parameter {
   at::Tensor* tensor;
   std::vector<int64_t> shape;
   Init init;
-  bool optional = false;  // may be absent from a checkpoint (stays undefined)
+  bool optional = false;        // may be absent from a checkpoint (stays undefined)
+  LowRank* low_rank = nullptr;  // where an adapter's branch of this matrix lives in the module; null: it takes none
 };
 
 // The list every module fills. It serves load, save, random init, optimisers, EMA and sharding. It points into the

@@ -58,11 +58,6 @@ std::string grouped(uint64_t n) {
   return digits;
 }
 
-// A name out of the file, fit for a terminal: quoted, control characters escaped, not endless.
-std::string quoted(const std::string& name) {
-  return json(name.substr(0, 200)).dump(-1, ' ', false, json::error_handler_t::replace);
-}
-
 class FileDescriptor {
  public:
   explicit FileDescriptor(int fd) : fd_(fd) {}
@@ -111,7 +106,7 @@ json parse_header(const std::string& file, const char* begin, const char* end) {
     if (event == json::parse_event_t::key) {
       auto key = parsed.get<std::string>();
       if (!keys.back().insert(key).second) {
-        fail(ErrorKind::checkpoint, file, ": the header names ", quoted(key), " twice: a broken file");
+        fail(ErrorKind::checkpoint, file, ": the header names ", quoted_name(key), " twice: a broken file");
       }
     }
     return true;
@@ -141,7 +136,7 @@ at::ScalarType parse_tensor_dtype(const std::string& where, const json& entry) {
   for (const DtypeName& known : kDtypes) {
     if (name == known.name) return known.dtype;
   }
-  fail(ErrorKind::checkpoint, where, " has the unknown dtype ", quoted(name));
+  fail(ErrorKind::checkpoint, where, " has the unknown dtype ", quoted_name(name));
 }
 
 std::vector<int64_t> parse_shape(const std::string& where, const json& entry) {
@@ -175,7 +170,7 @@ uint64_t checked_bytes(const std::string& where, const std::vector<int64_t>& sha
 
 // One entry, offsets still counted from the end of the header.
 TensorInfo parse_entry(const std::string& file, const std::string& name, const json& entry) {
-  const std::string where = concat(file, ": tensor ", quoted(name));
+  const std::string where = concat(file, ": tensor ", quoted_name(name));
   if (!entry.is_object()) fail(ErrorKind::checkpoint, where, " should be a JSON object");
   TensorInfo info{name, parse_tensor_dtype(where, entry), parse_shape(where, entry)};
   auto offsets = entry.find("data_offsets");
@@ -201,11 +196,12 @@ void check_layout(const std::string& file, const std::vector<TensorInfo>& tensor
   uint64_t position = 0;
   for (const TensorInfo& info : tensors) {
     if (info.begin < position) {
-      fail(ErrorKind::checkpoint, file, ": tensor ", quoted(info.name), " overlaps the one before it: a broken file");
+      fail(ErrorKind::checkpoint, file, ": tensor ", quoted_name(info.name),
+           " overlaps the one before it: a broken file");
     }
     if (info.begin > position) {
       fail(ErrorKind::checkpoint, file, ": nothing fills the ", grouped(info.begin - position), " bytes before tensor ",
-           quoted(info.name), ": a broken file");
+           quoted_name(info.name), ": a broken file");
     }
     position = info.end;
   }
@@ -274,7 +270,7 @@ const TensorInfo* SafetensorsFile::find(const std::string& name) const {
 
 at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   const TensorInfo* info = find(name);
-  if (!info) fail(ErrorKind::checkpoint, path_.native(), ": holds no tensor named ", quoted(name));
+  if (!info) fail(ErrorKind::checkpoint, path_.native(), ": holds no tensor named ", quoted_name(name));
   const size_t item_size = c10::elementSize(info->dtype);
   const auto bytes = static_cast<size_t>(info->end - info->begin);
   const char* source = mapping_.get() + info->begin;
@@ -300,6 +296,10 @@ void SafetensorsFile::release(const std::string& name) const {
   // Whole pages only: those at the ends may hold a neighbour's bytes.
   const uint64_t first = (info->begin + page - 1) / page * page, last = info->end / page * page;
   if (first < last) ::madvise(const_cast<char*>(mapping_.get()) + first, last - first, MADV_DONTNEED);
+}
+
+std::string quoted_name(const std::string& name) {
+  return json(name.substr(0, 200)).dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
 std::string safetensors_dtype_name(at::ScalarType dtype) {

@@ -56,6 +56,9 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 void write_safetensors(const std::filesystem::path& file, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata = {});
 
+// A name out of a file, fit for a terminal: quoted, control characters escaped, not endless.
+std::string quoted_name(const std::string& name);
+
 // The safetensors name of a dtype ("F32", "BF16", …); throws ErrorKind::internal for one the format lacks.
 std::string safetensors_dtype_name(at::ScalarType dtype);
 

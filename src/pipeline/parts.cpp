@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/weight_files.h"
+#include "pipeline/adapters.h"
 
 namespace glmimage {
 namespace {
@@ -66,10 +67,12 @@ int64_t bytes_of(Model& model) {
 std::unique_ptr<const Pipeline::Parts> Pipeline::Parts::load(const PipelineOptions& options, Progress* progress) {
   const fs::path& folder = options.model;
   check_model_index(folder);
+  Adapters adapters = read_adapters(options.loras, folder);
   const Placement placement{choose_dtype(options), options.device};
   constexpr int64_t kSteps = 5;
   step(progress, Stage::load, 0, kSteps);
   ArModel ar = ArModel::load(folder / "vision_language_encoder", placement);
+  adapters.merge_into(ar);
   const ControlIds control{ar.config.begin_image_id, ar.config.end_image_id, ar.config.image_placeholder_id};
   step(progress, Stage::load, 1, kSteps);
   VisualTokenizer visual_tokenizer = VisualTokenizer::open(folder / "vision_language_encoder", placement);
@@ -77,6 +80,7 @@ std::unique_ptr<const Pipeline::Parts> Pipeline::Parts::load(const PipelineOptio
   GlyphEncoder glyph = GlyphEncoder::open(folder / "text_encoder", placement);
   step(progress, Stage::load, 3, kSteps);
   DitModel dit = DitModel::open(folder / "transformer", placement);
+  adapters.merge_into(dit);
   step(progress, Stage::load, 4, kSteps);
   Vae vae = Vae::open(folder / "vae", placement);
   const int64_t bytes = bytes_of(ar) + bytes_of(visual_tokenizer) + bytes_of(glyph) + bytes_of(dit) + bytes_of(vae);
@@ -84,6 +88,7 @@ std::unique_ptr<const Pipeline::Parts> Pipeline::Parts::load(const PipelineOptio
       .device = options.device,
       .dtype = *placement.dtype,
       .weight_bytes = bytes,
+      .loras = std::move(adapters.uses),
       .chat = ChatTemplate::open(folder / "processor", control),
       .byte_tokenizer = ByteTokenizer::open(folder / "tokenizer"),
       .preprocess = PreprocessConfig::open(folder / "processor"),

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "models/ar/model.h"
 #include "models/dit/model.h"
@@ -22,6 +23,7 @@ struct Pipeline::Parts {
   at::Device device = at::Device(at::kCPU);
   at::ScalarType dtype = at::kFloat;
   int64_t weight_bytes = 0;
+  std::vector<LoraUse> loras;
   ChatTemplate chat;
   ByteTokenizer byte_tokenizer;
   PreprocessConfig preprocess;

@@ -52,6 +52,7 @@ Pipeline Pipeline::open(const PipelineOptions& options, Progress* progress) {
 int64_t Pipeline::default_size() const { return parts_->vae.config.sample_size; }
 at::ScalarType Pipeline::dtype() const { return parts_->dtype; }
 int64_t Pipeline::weight_bytes() const { return parts_->weight_bytes; }
+const std::vector<LoraUse>& Pipeline::loras() const { return parts_->loras; }
 
 // One request's way through the stages. Each takes what it needs, gives what it makes, and never calls the one before.
 struct Pipeline::Request {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/image.h"
 #include "core/safetensors.h"
@@ -16,10 +17,24 @@
 
 namespace glmimage {
 
+// An adapter to draw with.
+struct LoraChoice {
+  std::filesystem::path file;  // or a folder, see LoraFile::open
+  double scale = 1;            // 0: as without it; below 0: away from what it was trained for
+};
+
+// What became of one.
+struct LoraUse {
+  LoraChoice choice;
+  int64_t matrices = 0;                // of both models that it changes
+  std::vector<std::string> unmatched;  // names of the file that fit no matrix
+};
+
 struct PipelineOptions {
   std::filesystem::path model;               // a folder in the published layout
   at::Device device = at::Device(at::kCPU);  // its library is already loaded (core/device.h)
   std::optional<at::ScalarType> dtype;       // float32, bfloat16, float16; unset: chosen by device and memory
+  std::vector<LoraChoice> loras;             // merged into the weights, in float32, all at once
 };
 
 // What a caller may want to see of one request, beside its result. All members are optional.
@@ -40,7 +55,7 @@ struct GenerateResult {
 // Reference: diffusers 0.39.0 GlmImagePipeline.
 class Pipeline {
  public:
-  // Reads configurations and maps the weights. Throws ErrorKind::checkpoint.
+  // Reads configurations and adapters, then maps the weights. Throws ErrorKind::checkpoint.
   static Pipeline open(const PipelineOptions& options, Progress* progress = nullptr);
   Pipeline(Pipeline&&) noexcept;
   ~Pipeline();
@@ -51,7 +66,8 @@ class Pipeline {
 
   int64_t default_size() const;  // pixels a side, the VAE's sample_size
   at::ScalarType dtype() const;
-  int64_t weight_bytes() const;  // of all parts, in the type they are held in
+  int64_t weight_bytes() const;               // of all parts, in the type they are held in
+  const std::vector<LoraUse>& loras() const;  // as in the options
 
  private:
   struct Parts;    // parts.h

@@ -12,6 +12,7 @@ configurations, fills them with random weights, saves them in the published fold
     make_golden.py --rebuild                      also build the checkpoints anew
     make_golden.py --check                        compute all goldens again from the stored checkpoints and compare
     make_golden.py --only tiny_a,shared           part of it
+    make_golden.py --only lora                    adapters of tiny_a; needs peft, so it is not done unless named
     make_golden.py --random-config 7 --name r7 --seed 3 --out /tmp/golden
                                                   a checkpoint nobody has seen, with goldens, elsewhere
 
@@ -19,6 +20,7 @@ Layout under --out:
     manifest.json  pictures/*.png  resize.safetensors  smart_resize.json  sampler.safetensors  sampler.json
     byte_cases.json  glyph_cases.json
     <name>/manifest.json  <name>/checkpoint/**  <name>/modules.safetensors  <name>/cases/<case>.safetensors
+    tiny_a/lora/**
     <name>/schedule.safetensors  <name>/preprocess.safetensors  <name>/tokenizer_cases.json  <name>/chat_cases.json
 """
 
@@ -69,7 +71,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "tests" / "golden")
     parser.add_argument("--check", action="store_true", help="compare with the stored files instead of writing")
     parser.add_argument("--rebuild", action="store_true", help="build the checkpoints anew even if they exist")
-    parser.add_argument("--only", help="comma-separated names out of: shared, " + ", ".join(s.name for s in SPECS))
+    parser.add_argument("--only", help="comma-separated names out of: shared, lora, " + ", ".join(s.name for s in SPECS))
     parser.add_argument("--random-config", type=int, metavar="SEED", help="one checkpoint with widths drawn from SEED")
     parser.add_argument("--name", help="name of the random checkpoint")
     parser.add_argument("--seed", type=int, help="seed of its weights")
@@ -96,7 +98,12 @@ def main() -> int:
         write_resize(sinks[-1])
         write_smart_resize(sinks[-1])
         write_sampler(sinks[-1])
-    if not arguments.check:
+    if "lora" in wanted:
+        from reference.lora import write_lora
+
+        sinks.append(Sink(arguments.out / "tiny_a", arguments.check))
+        write_lora(sinks[-1], load_pipeline(sinks[-1].root / "checkpoint"))
+    if not arguments.check and wanted != {"lora"}:  # adapters have a manifest of their own
         write_json(
             arguments.out / "manifest.json",
             {"versions": versions(), "image_backend": "pillow", "checkpoints": [s.name for s in specs]},

@@ -27,6 +27,8 @@ void ArAttention::list(ParameterList& list, const std::string& prefix, double in
 }
 
 void ArAttention::fuse() {
+  qkv_weight = qkv_bias = at::Tensor();
+  if (adapted()) return;
   qkv_weight = at::cat({q.weight, k.weight, v.weight}, 0);
   if (q.has_bias) qkv_bias = at::cat({q.bias, k.bias, v.bias}, 0);
   int64_t row = 0;
@@ -37,10 +39,15 @@ void ArAttention::fuse() {
   }
 }
 
+bool ArAttention::fused() const {
+  return qkv_weight.defined() && !adapted() && q.weight.is_alias_of(qkv_weight) && k.weight.is_alias_of(qkv_weight) &&
+         v.weight.is_alias_of(qkv_weight);
+}
+
 ArAttention::Projected ArAttention::project(const at::Tensor& x, const Rope& rope) const {
   const int64_t batch = x.size(0), tokens = x.size(1);
   auto split_heads = [&](const at::Tensor& y) { return y.view({batch, tokens, -1, head_dim}); };
-  if (qkv_weight.defined()) {
+  if (fused()) {
     at::Tensor qkv = split_heads(at::linear(x, qkv_weight, qkv_bias));  // (B, T, Hq + 2·Hkv, hd)
     // Queries and keys turn alike: one pass over both.
     at::Tensor turned = kernels::rope(qkv.narrow(2, 0, heads + kv_heads), rope.cos, rope.sin);

@@ -26,7 +26,8 @@ struct ArAttention {
   void list(ParameterList& list, const std::string& prefix, double init_std);
   // x (B, T, D) -> (B, T, D). With a cache: T = 1 continues it, T > 1 fills an empty one.
   at::Tensor operator()(const at::Tensor& x, const Rope& rope, const ArContext& context, int64_t layer) const;
-  // Joins q, k and v into one matrix for inference; the three become views of it, so names and values stay.
+  // Joins q, k and v into one matrix for inference; the three become views of it, so names and values stay. Parts with
+  // an adapter's branch stay apart. After a weight was replaced the joined matrix is not used until the next fuse().
   void fuse();
 
   int64_t heads, kv_heads, head_dim;
@@ -37,6 +38,8 @@ struct ArAttention {
   struct Projected {
     at::Tensor q, k, v;  // (B, T, Hq | Hkv, hd), q and k turned
   };
+  bool adapted() const { return q.adapted() || k.adapted() || v.adapted(); }
+  bool fused() const;  // the joined matrix is there and is what the three parts say
   Projected project(const at::Tensor& x, const Rope& rope) const;
   at::Tensor attend_prompt(const Projected& p, const ArContext& context) const;                 // -> (B, T, Hq·hd)
   at::Tensor attend_cached(const Projected& p, const ArContext& context, int64_t layer) const;  // -> (B, 1, Hq·hd)

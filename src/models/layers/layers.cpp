@@ -13,12 +13,16 @@
 namespace glmimage {
 
 void Linear::list(ParameterList& list, const std::string& prefix, double init_std) {
-  list.push_back({prefix + ".weight", &weight, {out, in}, Init::normal(init_std)});
+  list.push_back({prefix + ".weight", &weight, {out, in}, Init::normal(init_std), false, &low_rank});
   if (has_bias) list.push_back({prefix + ".bias", &bias, {out}, Init::zeros()});
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return has_bias ? at::linear(x, weight, bias) : at::linear(x, weight);
+  const at::Tensor y = has_bias ? at::linear(x, weight, bias) : at::linear(x, weight);  // (…, out)
+  if (!adapted()) return y;
+  // In the branch's own type: it is trained in float32 beside weights of fewer bits.
+  const at::Tensor inner = at::linear(x.to(low_rank.a.scalar_type()), low_rank.a);  // (…, rank)
+  return y.add(at::linear(inner, low_rank.b).to(y.scalar_type()), low_rank.scale);
 }
 
 void Embedding::list(ParameterList& list, const std::string& prefix, double init_std) {

@@ -15,16 +15,19 @@ namespace glmimage {
 
 enum class Bias { none, yes };
 
-// y = x Wᵀ + b. weight (out, in), bias (out).
+// y = x Wᵀ + b, and an adapter's branch where there is one. weight (out, in), bias (out).
 struct Linear {
   Linear() = default;
   Linear(int64_t in, int64_t out, Bias bias) : in(in), out(out), has_bias(bias == Bias::yes) {}
   void list(ParameterList& list, const std::string& prefix, double init_std = 0.02);
   at::Tensor operator()(const at::Tensor& x) const;  // (…, in) -> (…, out)
 
+  bool adapted() const { return low_rank.a.defined(); }
+
   int64_t in = 0, out = 0;
   bool has_bias = false;
   at::Tensor weight, bias;
+  LowRank low_rank;  // not in list(): models/lora lists, fills and merges it
 };
 
 // A table of rows. weight (count, width).
