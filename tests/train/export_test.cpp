@@ -49,7 +49,7 @@ TEST_F(ExportTest, TheFourResultsDrawAPicture) {
   const fs::path checkpoint = root_ / "checkpoint";
   assemble_checkpoint(parts(), checkpoint);
   EXPECT_FALSE(fs::exists(root_ / "checkpoint.part"));
-  const Pipeline pipeline = Pipeline::open({.model = checkpoint, .dtype = at::kFloat});
+  const Pipeline pipeline = Pipeline::open({.model = checkpoint, .dtype = at::kFloat, .loras = {}});
   EXPECT_EQ(pipeline.default_size(), 64);
   GenerateRequest request;
   request.prompt = "a cat on a red background with the text \"HI\"";

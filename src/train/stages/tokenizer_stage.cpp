@@ -28,16 +28,29 @@ namespace {
 struct TokenizerBatch {
   at::Tensor patches;     // (B, n, 3·p·p)
   at::Tensor labels;      // (B, n) int64: what each cell shows
-  at::Tensor background;  // (B) int64
+  at::Tensor parts;       // (B, n) int64: where in its object each cell lies (part_of), or kNothing
+  at::Tensor background;  // (B, n) int64: the background's colour in cells that show nothing else, or kNothing
   Grid grid;
 };
 
-// What the codes must tell, each learned from a code and dropped at export: the object of the cell from the code alone,
-// and, with all codes of the picture in view, the object, the background's colour and the coarse look of the cell.
+constexpr int64_t kNothing = -100;  // what cross_entropy_loss leaves out
+
+// Where a cell lies in its object: the distance of their centres in half cells, down and right, at most 3 either way.
+constexpr int64_t kPartSteps = 7;
+int64_t part_of(double down, double right) {
+  const auto step = [](double cells) { return std::clamp<int64_t>(std::llround(2 * cells) + 3, 0, kPartSteps - 1); };
+  return step(down) * kPartSteps + step(right);
+}
+
+// What the codes must tell, each learned from a code and dropped at export: the object of the cell, the part of it and
+// the colour of bare background from the code alone; with all codes of the picture in view, the object and the coarse
+// look of the cell. The colour behind an object is not asked of the object's own codes: all pairs of the two are more
+// than there are codes, and the cells around tell it.
 struct Heads {
   Heads(const Preset& preset, int64_t classes, int64_t backgrounds)
       : width(preset.vision.hidden_size),
         name_alone(preset.vq.embed_dim, classes, Bias::yes),
+        part_alone(preset.vq.embed_dim, kPartSteps * kPartSteps, Bias::yes),
         background_alone(preset.vq.embed_dim, backgrounds, Bias::yes),
         position(preset.vision.table_side() * preset.vision.table_side(), width),
         block(preset.vision),
@@ -46,6 +59,7 @@ struct Heads {
 
   void list(ParameterList& list) {
     name_alone.list(list, "heads.name_alone");
+    part_alone.list(list, "heads.part_alone");
     background_alone.list(list, "heads.background_alone");
     position.list(list, "heads.position");
     block.list(list, "heads.block");
@@ -54,7 +68,7 @@ struct Heads {
   }
 
   int64_t width;
-  Linear name_alone, background_alone;
+  Linear name_alone, part_alone, background_alone;
   Embedding position;
   VisionBlock block;
   Linear name, look;
@@ -68,15 +82,21 @@ at::Tensor coarse_look(const at::Tensor& patches, int64_t patch) {
 
 struct TokenizerLosses {
   at::Tensor total;
-  double name_alone = 0, name = 0, background = 0, look = 0,
-         commit = 0;  // accuracies of cells that show something; losses
-  at::Tensor ids;     // (B, n)
-  at::Tensor z;       // (B·n, code_dim), detached
+  double name_alone = 0, name = 0, part_alone = 0, background = 0;  // accuracies
+  double look = 0, commit = 0;                                      // losses
+  at::Tensor ids;                                                   // (B, n)
+  at::Tensor z;                                                     // (B·n, code_dim), detached
 };
 
 double accuracy(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& mask) {
   const at::Tensor right = at::argmax(logits.detach(), -1).eq(labels).logical_and(mask);
   return right.sum().item<double>() / std::max(1.0, mask.sum().item<double>());
+}
+
+// Cross entropy of the cells that have a label, as a share of all cells; nothing labelled is no loss.
+at::Tensor mean_over_labelled(const at::Tensor& logits, const at::Tensor& labels, double weight) {
+  const at::Tensor sum = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
+  return sum * (weight / static_cast<double>(labels.numel()));
 }
 
 // Names weigh above looks: the ids are all the later stages know of a picture (docs/training.md). VQ terms as in van
@@ -89,10 +109,11 @@ TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const Heads& head
   const double root = std::sqrt(static_cast<double>(code.size(-1)));                    // unit vectors -> unit entries
   const at::Tensor scaled = code * root;
 
-  const at::Tensor labels = batch.labels.flatten(), shown = labels > 0;  // (B·n)
-  const at::Tensor name_alone = heads.name_alone(scaled).flatten(0, 1);  // (B·n, classes)
-  const at::Tensor background = batch.background.unsqueeze(1).expand(batch.labels.sizes()).flatten();
-  const at::Tensor background_alone = heads.background_alone(scaled).flatten(0, 1);
+  const at::Tensor labels = batch.labels.flatten(), shown = labels > 0;                     // (B·n)
+  const at::Tensor name_alone = heads.name_alone(scaled).flatten(0, 1);                     // (B·n, classes)
+  const at::Tensor parts = batch.parts.flatten(), background = batch.background.flatten();  // (B·n)
+  const at::Tensor part_alone = heads.part_alone(scaled).flatten(0, 1);                     // (B·n, parts)
+  const at::Tensor background_alone = heads.background_alone(scaled).flatten(0, 1);         // (B·n, backgrounds)
   // post_quant_conv carries codes to the heads that see the whole picture; it stays in the checkpoint, as published.
   const Conv2d& post = model.quantizer.post_quant_conv;
   at::Tensor x = at::linear(scaled, post.weight.flatten(1), post.bias);  // (B, n, E)
@@ -104,11 +125,13 @@ TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const Heads& head
   const at::Tensor commit = at::mse_loss(found.z, found.q.detach()) * root * root;
   const at::Tensor codebook = at::mse_loss(found.q, found.z.detach()) * root * root;
   out.total = at::cross_entropy_loss(name_alone, labels) + 0.5 * at::cross_entropy_loss(name, labels) +
-              0.3 * at::cross_entropy_loss(background_alone, background) + 1.0 * look;
+              mean_over_labelled(part_alone, parts, 0.3) + mean_over_labelled(background_alone, background, 0.3) +
+              1.0 * look;
   if (!soft) out.total = out.total + 0.25 * commit + codebook;
   out.name_alone = accuracy(name_alone, labels, shown);
   out.name = accuracy(name, labels, shown);
-  out.background = accuracy(background_alone, background, labels >= 0);
+  out.part_alone = accuracy(part_alone, parts, parts >= 0);
+  out.background = accuracy(background_alone, background, background >= 0);
   out.look = look.item<double>();
   out.commit = commit.item<double>();
   out.ids = found.ids;
@@ -157,16 +180,30 @@ TokenizerBatch make_batch(const world::World& world, const std::vector<world::Sc
   TokenizerBatch batch;
   batch.grid = grid;
   std::vector<Image> images;
-  std::vector<int64_t> labels, backgrounds;
+  std::vector<int64_t> labels, parts, backgrounds;
+  const double cell = static_cast<double>(world.size()) / static_cast<double>(grid.height);  // pixels
   for (const world::Scene& scene : scenes) {
     images.push_back(world.render(scene));
-    for (int64_t label : world.cell_labels(scene, grid.height)) labels.push_back(label);
-    backgrounds.push_back(scene.background);
+    const std::vector<int64_t> shown = world.cell_labels(scene, grid.height);
+    for (size_t i = 0; i < shown.size(); ++i) {
+      const double row = static_cast<double>(static_cast<int64_t>(i) / grid.width) + 0.5;
+      const double column = static_cast<double>(static_cast<int64_t>(i) % grid.width) + 0.5;
+      int64_t part = kNothing;
+      for (const world::Object& object : scene.objects) {
+        if (world::class_of(object) != shown[i]) continue;
+        part = part_of(row - static_cast<double>(object.centre_y) / cell,
+                       column - static_cast<double>(object.centre_x) / cell);
+      }
+      labels.push_back(shown[i]);
+      parts.push_back(part);
+      backgrounds.push_back(shown[i] == 0 ? scene.background : kNothing);
+    }
   }
   batch.patches = half_size_patches(images, grid, preprocess);
   const int64_t count = static_cast<int64_t>(scenes.size());
   batch.labels = at::tensor(labels, at::kLong).view({count, grid.count()});
-  batch.background = at::tensor(backgrounds, at::kLong);
+  batch.parts = at::tensor(parts, at::kLong).view({count, grid.count()});
+  batch.background = at::tensor(backgrounds, at::kLong).view({count, grid.count()});
   return batch;
 }
 
@@ -174,7 +211,7 @@ TokenizerBatch make_batch(const world::World& world, const std::vector<world::Sc
 nlohmann::json held_out(const VisualTokenizer& model, const Heads& heads, const world::World& world,
                         const Preset& preset, Grid grid, uint64_t seed) {
   at::NoGradGuard no_grad;
-  double alone = 0, name = 0, background = 0;
+  double alone = 0, name = 0, part = 0, background = 0;
   at::Tensor counts = at::zeros({preset.vq.codes}, at::kLong);
   constexpr int64_t kBatches = 16;
   for (int64_t step = 0; step < kBatches; ++step) {
@@ -183,6 +220,7 @@ nlohmann::json held_out(const VisualTokenizer& model, const Heads& heads, const 
         tokenizer_losses(model, heads, make_batch(world, scenes, grid, preset.preprocess), false);
     alone += losses.name_alone / kBatches;
     name += losses.name / kBatches;
+    part += losses.part_alone / kBatches;
     background += losses.background / kBatches;
     counts += at::bincount(losses.ids.flatten(), {}, preset.vq.codes);
   }
@@ -190,6 +228,7 @@ nlohmann::json held_out(const VisualTokenizer& model, const Heads& heads, const 
   const double perplexity = std::exp(-(p * (p + 1e-12).log()).sum().item<double>());
   return {{"cells_named_by_code_alone", alone},
           {"cells_named_by_all_codes", name},
+          {"parts_named_by_code_alone", part},
           {"background", background},
           {"codes_in_use", (counts > 0).sum().item<int64_t>()},
           {"perplexity", perplexity}};
@@ -240,6 +279,7 @@ void train_tokenizer(const StageOptions& options) {
     run.log(step, {{"loss", losses.total.item<double>()},
                    {"name_alone", losses.name_alone},
                    {"name", losses.name},
+                   {"part_alone", losses.part_alone},
                    {"background", losses.background},
                    {"look", losses.look},
                    {"commit", losses.commit},
