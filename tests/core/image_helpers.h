@@ -68,6 +68,20 @@ inline Bytes exif_block(int orientation, ByteOrder order) {
   return out;
 }
 
+// The low `count` bytes of a number, lowest first.
+inline void append(Bytes& out, uint32_t value, int count) {
+  for (int i = 0; i < count; ++i) out.push_back(static_cast<uint8_t>(value >> (8 * i)));
+}
+
+// A chunk of a WebP file, padded to an even length.
+inline Bytes chunk(const std::string& name, const Bytes& payload) {
+  Bytes out(name.begin(), name.end());
+  append(out, static_cast<uint32_t>(payload.size()), 4);
+  out.insert(out.end(), payload.begin(), payload.end());
+  if (payload.size() % 2 == 1) out.push_back(0);
+  return out;
+}
+
 // What decode_image says about a picture called "cat"; fails the test unless it is an ErrorKind::usage that says so.
 inline std::string image_refusal(std::span<const uint8_t> bytes) {
   try {

@@ -9,7 +9,9 @@
 namespace glmimage {
 namespace {
 
+using test::append;
 using test::Bytes;
+using test::chunk;
 using ::testing::HasSubstr;
 
 Bytes take(uint8_t* encoded, size_t size) {
@@ -23,18 +25,6 @@ Bytes lossless(const Image& image) {
   const size_t size = WebPEncodeLosslessRGB(image.pixels.data(), static_cast<int>(image.width),
                                             static_cast<int>(image.height), static_cast<int>(3 * image.width), &out);
   return take(out, size);
-}
-
-void append(Bytes& out, uint32_t value, int count) {
-  for (int i = 0; i < count; ++i) out.push_back(static_cast<uint8_t>(value >> (8 * i)));
-}
-
-Bytes chunk(const std::string& name, const Bytes& payload) {
-  Bytes out(name.begin(), name.end());
-  append(out, static_cast<uint32_t>(payload.size()), 4);
-  out.insert(out.end(), payload.begin(), payload.end());
-  if (payload.size() % 2 == 1) out.push_back(0);
-  return out;
 }
 
 // An extended file: VP8X with these flags and canvas, then the chunks.

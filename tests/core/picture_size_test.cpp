@@ -16,7 +16,9 @@
 namespace glmimage {
 namespace {
 
+using test::append;
 using test::Bytes;
+using test::chunk;
 using ::testing::HasSubstr;
 
 // A segment before the picture: EXIF, or filling.
@@ -68,18 +70,6 @@ Bytes webp(const Image& image) {
   Bytes bytes(out, out + size);
   WebPFree(out);
   return bytes;
-}
-
-void append(Bytes& out, uint32_t value, int count) {
-  for (int i = 0; i < count; ++i) out.push_back(static_cast<uint8_t>(value >> (8 * i)));
-}
-
-Bytes chunk(const std::string& name, const Bytes& payload) {
-  Bytes out(name.begin(), name.end());
-  append(out, static_cast<uint32_t>(payload.size()), 4);
-  out.insert(out.end(), payload.begin(), payload.end());
-  if (payload.size() % 2 == 1) out.push_back(0);
-  return out;
 }
 
 // An extended WebP file with an ICC profile before the picture and EXIF after it.
