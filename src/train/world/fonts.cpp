@@ -106,24 +106,16 @@ Assets prepare_assets(int64_t picture, const std::string& emoji_font, const std:
          ": the outline variant of the emoji font?");
   }
   Assets assets;
+  const int64_t height = scaled(kObjectSize, picture);
   for (const Emoji& emoji : emoji_table()) {
     Sprite original = load_emoji(emoji_face.get(), emoji);
-    std::map<int64_t, Sprite> by_size;
-    for (const int64_t base : object_sizes()) {
-      const int64_t height = scaled(base, picture);
-      const int64_t width = (original.width * height + original.height / 2) / original.height;
-      by_size.emplace(height, resize(original, width, height));
-    }
+    const int64_t width = (original.width * height + original.height / 2) / original.height;
     assets.emoji_stands_out.push_back(compare_with_backgrounds(original));
-    assets.sprites.push_back(std::move(by_size));
+    assets.sprites.push_back(resize(original, width, height));
     assets.originals.push_back(std::move(original));
   }
   for (const Shape& shape : shape_table()) {
-    std::map<int64_t, Mask> by_size;
-    for (const int64_t base : object_sizes()) {
-      by_size.emplace(scaled(base, picture), draw_shape(shape.form, scaled(base, picture)));
-    }
-    assets.masks.push_back(std::move(by_size));
+    assets.masks.push_back(draw_shape(shape.form, height));
   }
   for (const int64_t base : text_sizes()) {
     assets.glyphs.push_back(load_letters(text_face.get(), scaled(base, picture)));

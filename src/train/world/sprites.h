@@ -2,7 +2,6 @@
 
 #include <array>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -46,8 +45,8 @@ struct GlyphSet {
 
 struct Assets {
   std::vector<Sprite> originals;                       // by emoji, as large as the font has them
-  std::vector<std::map<int64_t, Sprite>> sprites;      // by emoji, then height
-  std::vector<std::map<int64_t, Mask>> masks;          // by shape, then height
+  std::vector<Sprite> sprites;                         // by emoji, as high as objects are
+  std::vector<Mask> masks;                             // by shape, as high as objects are
   std::vector<GlyphSet> glyphs;                        // large to small
   std::vector<std::vector<uint8_t>> emoji_stands_out;  // by emoji, then background
 };

@@ -109,40 +109,31 @@ bool World::stands_out(const Object& object, int64_t background) const {
   return assets_->emoji_stands_out.at(object.index).at(background) != 0;
 }
 
-// Sets sizes and places from arrangement, objects and text; without a generator, no jitter and the middle sizes.
-// Numbers are for a picture of 128 pixels. With a word the objects move away from its band.
-void World::lay_out(Scene& scene, std::mt19937_64* random) const {
-  const auto pick = [&](int64_t low, int64_t high) {
-    return random != nullptr ? Dice(*random).between(low, high) : (low + high) / 2;
-  };
+// Sets sizes and places from arrangement, objects and text. Numbers are for a picture of 128 pixels. Every object is two
+// visual tokens high and begins where a token begins, and a word has a row of tokens to itself: so an object is always
+// cut into the same parts, few enough for a code each (docs/training.md).
+void World::lay_out(Scene& scene) const {
   const auto at = [&](int64_t base) { return scaled(base, options_.size); };
-  const bool pair = scene.objects.size() > 1, has_text = !scene.text.empty();
-  const int64_t shift = !has_text || scene.objects.empty() ? 0 : scene.text_place == TextPlace::top ? 12 : -12;
-  const bool vertical = scene.arrangement == Arrangement::top || scene.arrangement == Arrangement::bottom;
   for (size_t i = 0; i < scene.objects.size(); ++i) {
     Object& object = scene.objects[i];
-    // 52-60 for pairs, 64-88 alone; placed ones and those above a word stop earlier, to stay inside and apart.
-    const bool centred = scene.arrangement == Arrangement::centre;
-    const int64_t largest = centred ? (has_text ? 5 : 6) : (has_text && vertical ? 3 : 4);
-    object.size = at(object_sizes()[pair ? pick(0, 2) : pick(3, largest)]);
-    int64_t x = 64, y = 64 + shift;
+    object.size = at(kObjectSize);
+    int64_t x = 64, y = 64;
     const int64_t side = i == 0 ? 1 : -1;  // the second object lies where the first does not
     switch (scene.arrangement) {
-      case Arrangement::left: x -= 24; break;
-      case Arrangement::right: x += 24; break;
-      case Arrangement::top: y = 64 - 26; break;
-      case Arrangement::bottom: y = 64 + 26; break;
-      case Arrangement::left_of: x -= side * 31; break;
-      case Arrangement::right_of: x += side * 31; break;
-      case Arrangement::above: y -= side * 31; break;
-      case Arrangement::below: y += side * 31; break;
+      case Arrangement::left: x -= 32; break;
+      case Arrangement::right: x += 32; break;
+      case Arrangement::top: y -= 32; break;
+      case Arrangement::bottom: y += 32; break;
+      case Arrangement::left_of: x -= side * 32; break;
+      case Arrangement::right_of: x += side * 32; break;
+      case Arrangement::above: y -= side * 32; break;
+      case Arrangement::below: y += side * 32; break;
       default: break;
     }
-    const int64_t jitter = pair ? 1 : 3;
-    object.centre_x = at(x + pick(-jitter, jitter));
-    object.centre_y = at(y + pick(-jitter, jitter));
+    object.centre_x = at(x);
+    object.centre_y = at(y);
   }
-  if (!has_text) return;
+  if (scene.text.empty()) return;
   const bool alone = scene.objects.empty();
   scene.text_colour = text_colour_on(scene.background);
   for (const GlyphSet& set : assets_->glyphs) {
@@ -151,7 +142,7 @@ void World::lay_out(Scene& scene, std::mt19937_64* random) const {
     for (const char letter : scene.text) width += set.letters.at(letter_index(letter)).advance;
     if (width <= at(120) && (alone || set.size <= at(28))) break;
   }
-  scene.text_centre_y = at(alone ? 64 + pick(-8, 8) : scene.text_place == TextPlace::top ? 15 : 111);
+  scene.text_centre_y = at(alone ? 64 : scene.text_place == TextPlace::top ? 16 : 112);
 }
 
 Scene World::sample(std::mt19937_64& random) const {
@@ -179,7 +170,7 @@ Scene World::sample(std::mt19937_64& random) const {
     if (scene.arrangement == Arrangement::bottom) scene.text_place = TextPlace::top;
     if (scene.objects.empty()) scene.text_place = TextPlace::centre;
   }
-  lay_out(scene, &random);
+  lay_out(scene);
   scene.caption = sample_caption(scene, dice);
   return scene;
 }
@@ -201,7 +192,7 @@ Scene World::with_object(int64_t class_id, int64_t background, const std::string
     scene.objects = {object_of_class(class_id)};
   }
   if (!text.empty()) scene.text_place = scene.objects.empty() ? TextPlace::centre : TextPlace::bottom;
-  lay_out(scene, nullptr);
+  lay_out(scene);
   scene.caption = canonical_caption(scene);
   return scene;
 }

@@ -92,7 +92,7 @@ class World {
   int64_t size() const { return options_.size; }
 
  private:
-  void lay_out(Scene& scene, std::mt19937_64* random) const;
+  void lay_out(Scene& scene) const;
 
   WorldOptions options_;
   std::shared_ptr<const Assets> assets_;

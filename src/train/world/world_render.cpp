@@ -47,18 +47,18 @@ void paint(Image& image, const Mask& mask, const Colour& colour, int64_t left, i
   }
 }
 
-// The prepared sprite, or one made now (into `made`) for a size that is not among the usual ones.
+// The prepared sprite, or one made now (into `made`) for another size than the usual one.
 const Sprite& sprite_for(const Assets& assets, const Object& object, Sprite& made) {
-  const auto& sizes = assets.sprites.at(object.index);
-  if (const auto found = sizes.find(object.size); found != sizes.end()) return found->second;
+  const Sprite& usual = assets.sprites.at(object.index);
+  if (usual.height == object.size) return usual;
   const Sprite& original = assets.originals[object.index];
   made = resize(original, (original.width * object.size + original.height / 2) / original.height, object.size);
   return made;
 }
 
 const Mask& mask_for(const Assets& assets, const Object& object, Mask& made) {
-  const auto& sizes = assets.masks.at(object.index);
-  if (const auto found = sizes.find(object.size); found != sizes.end()) return found->second;
+  const Mask& usual = assets.masks.at(object.index);
+  if (usual.height == object.size) return usual;
   made = draw_shape(shape_table()[object.index].form, object.size);
   return made;
 }

@@ -115,11 +115,6 @@ const std::vector<const char*>& word_table() {
   return table;
 }
 
-const std::vector<int64_t>& object_sizes() {
-  static const std::vector<int64_t> table = {52, 56, 60, 64, 72, 80, 88};
-  return table;
-}
-
 const std::vector<int64_t>& text_sizes() {
   static const std::vector<int64_t> table = {56, 48, 40, 32, 28, 24, 20, 18, 16};
   return table;

@@ -31,11 +31,11 @@ const std::vector<Emoji>& emoji_table();
 const std::vector<Shape>& shape_table();
 const std::vector<const char*>& word_table();  // 2-6 capitals each
 
-// Object heights and font sizes for a picture 128 pixels high; they grow with the picture.
-const std::vector<int64_t>& object_sizes();
+// Font sizes for a picture 128 pixels high; they grow with the picture.
 const std::vector<int64_t>& text_sizes();
 
 constexpr int64_t kBaseSize = 128;
+constexpr int64_t kObjectSize = 64;  // an object's height in a picture of kBaseSize
 constexpr int64_t kShapeColours = 8;
 constexpr int64_t kWhite = 6;  // in colour_table()
 constexpr int64_t kBlack = 7;
