@@ -92,7 +92,9 @@ Preset find_preset(const std::string& name) {
   if (name == "mini") {
     Sizes sizes;
     sizes.vae_widths = {32, 32, 64, 128};
-    return make_preset(name, sizes, 128);
+    Preset preset = make_preset(name, sizes, 128);
+    preset.languages = world::Languages::english_and_chinese;
+    return preset;
   }
   if (name == "tiny") {
     Sizes sizes;

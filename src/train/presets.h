@@ -8,14 +8,16 @@
 #include "models/glyph/config.h"
 #include "models/vae/config.h"
 #include "models/visual_tokenizer/config.h"
+#include "train/world/world.h"
 
 namespace glmimage::train {
 
 // The sizes of all parts, and of the pictures they learn from.
 struct Preset {
   std::string name;
-  int64_t picture_size = 128;  // pixels a side
-  int64_t draft_size = 2;      // tokens a side of the draft grid of a square picture (published: 16)
+  int64_t picture_size = 128;                              // pixels a side
+  world::Languages languages = world::Languages::english;  // of the pictures' texts and captions
+  int64_t draft_size = 2;  // tokens a side of the draft grid of a square picture (published: 16)
   int64_t corpus_size =
       12288;  // pictures encoded once for stage dit; stage ar, whose entries are small, takes four times as many
   int64_t bpe_merges = 512;

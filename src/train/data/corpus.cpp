@@ -29,10 +29,22 @@ namespace {
 
 constexpr int64_t kChunk = 64;
 
-// What the corpus depends on: settings, and the weights of the parts that encode it (by size and time of writing).
-std::string cache_key(const Preset& preset, const StageOptions& options, CorpusParts parts) {
-  std::string key = concat(preset.name, " ", preset.picture_size, " ", preset.draft_size, " ", preset.corpus_size, " ",
-                           options.run.seed, " ", parts == CorpusParts::latents ? "latents" : "ids");
+// FNV-1a: another world has other captions.
+uint64_t fingerprint(const std::vector<std::string>& captions) {
+  uint64_t hash = 14695981039346656037ULL;
+  for (const std::string& caption : captions) {
+    for (const char byte : caption) hash = (hash ^ static_cast<unsigned char>(byte)) * 1099511628211ULL;
+  }
+  return hash;
+}
+
+// What the corpus depends on: settings, the world (by its captions), and the weights of the parts that encode it (by
+// size and time of writing).
+std::string cache_key(const Preset& preset, const StageOptions& options, CorpusParts parts,
+                      const std::vector<std::string>& captions) {
+  std::string key =
+      concat(preset.name, " ", preset.picture_size, " ", preset.draft_size, " ", preset.corpus_size, " ",
+             options.run.seed, " ", parts == CorpusParts::latents ? "latents" : "ids", " ", fingerprint(captions));
   for (const fs::path& folder : {options.tokenizer, options.vae}) {
     if (folder.empty()) continue;
     const WeightFiles weights = WeightFiles::open(folder);
@@ -67,7 +79,7 @@ Corpus Corpus::build(const world::World& world, const Preset& preset, const Stag
     }
   }
   const fs::path file = options.run.out / "corpus.safetensors";
-  const std::string key = cache_key(preset, options, parts);
+  const std::string key = cache_key(preset, options, parts, corpus.captions_);
   if (fs::exists(file)) {
     const SafetensorsFile cached = SafetensorsFile::open(file);
     const auto found = cached.metadata().find("key");

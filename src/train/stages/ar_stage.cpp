@@ -97,7 +97,7 @@ at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch) {
 
 void train_ar(const StageOptions& options) {
   const Preset preset = find_preset(options.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
+  const world::World world = world::World::open({.size = preset.picture_size, .languages = preset.languages});
   const std::filesystem::path final_folder = options.run.out / "final";
   const ArConfig config = write_text_parts(final_folder, preset, world.caption_corpus());
   const ChatTemplate chat = ChatTemplate::open(

@@ -95,7 +95,7 @@ at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t s
 
 void train_dit(const StageOptions& options) {
   const Preset preset = find_preset(options.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
+  const world::World world = world::World::open({.size = preset.picture_size, .languages = preset.languages});
   const Corpus corpus = Corpus::build(world, preset, options, CorpusParts::latents);
 
   FlowModel model{DitModel(preset.dit), GlyphEncoder(preset.glyph)};

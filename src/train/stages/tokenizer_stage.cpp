@@ -189,10 +189,15 @@ TokenizerBatch make_batch(const world::World& world, const std::vector<world::Sc
       const double row = static_cast<double>(static_cast<int64_t>(i) / grid.width) + 0.5;
       const double column = static_cast<double>(static_cast<int64_t>(i) % grid.width) + 0.5;
       int64_t part = kNothing;
+      double nearest = 2 * static_cast<double>(grid.height);
       for (const world::Object& object : scene.objects) {
         if (world::class_of(object) != shown[i]) continue;
-        part = part_of(row - static_cast<double>(object.centre_y) / cell,
-                       column - static_cast<double>(object.centre_x) / cell);
+        const double down = row - static_cast<double>(object.centre_y) / cell;
+        const double right = column - static_cast<double>(object.centre_x) / cell;
+        const double distance = std::max(std::abs(down), std::abs(right));
+        if (distance >= nearest) continue;  // of several equal objects the cell belongs to the nearest
+        nearest = distance;
+        part = part_of(down, right);
       }
       labels.push_back(shown[i]);
       parts.push_back(part);
@@ -238,7 +243,7 @@ nlohmann::json held_out(const VisualTokenizer& model, const Heads& heads, const 
 
 void train_tokenizer(const StageOptions& options) {
   const Preset preset = find_preset(options.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
+  const world::World world = world::World::open({.size = preset.picture_size, .languages = preset.languages});
   const int64_t side = preset.picture_size / kPixelsPerVisualToken;
   const Grid grid{side, side}, draft{preset.draft_size, preset.draft_size};
   const uint64_t seed = options.run.seed;

@@ -84,7 +84,7 @@ double held_out_psnr(const Vae& vae, const world::World& world, uint64_t seed) {
 
 void train_vae(const StageOptions& options) {
   const Preset preset = find_preset(options.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
+  const world::World world = world::World::open({.size = preset.picture_size, .languages = preset.languages});
   Vae vae(preset.vae);
   ParameterList trained;
   vae.list(trained);

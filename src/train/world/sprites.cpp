@@ -52,16 +52,9 @@ bool inside(const std::vector<Point>& corners, double x, double y) {
   return in;
 }
 
-// Corners in a box from 0 to 1; empty for the circle. Widths are chosen so that all shapes look equally large.
-std::vector<Point> corners_of(ShapeForm form) {
-  switch (form) {
-    case ShapeForm::circle: return {};
-    case ShapeForm::square: return {{0.07, 0.07}, {0.93, 0.07}, {0.93, 0.93}, {0.07, 0.93}};
-    case ShapeForm::triangle: return {{0.5, 0.06}, {1.0, 0.94}, {0.0, 0.94}};
-    case ShapeForm::diamond: return {{0.5, 0.0}, {0.95, 0.5}, {0.5, 1.0}, {0.05, 0.5}};
-    case ShapeForm::star: break;
-  }
-  constexpr double kPi = 3.14159265358979323846;
+constexpr double kPi = 3.14159265358979323846;
+
+std::vector<Point> star() {
   std::vector<Point> corners;
   for (int i = 0; i < 10; ++i) {
     const double radius = i % 2 == 0 ? 0.52 : 0.215;
@@ -71,13 +64,43 @@ std::vector<Point> corners_of(ShapeForm form) {
   return corners;
 }
 
-}  // namespace
-
-int64_t letter_index(char letter) {
-  if (letter >= 'A' && letter <= 'Z') return letter - 'A';
-  if (letter >= '0' && letter <= '9') return 26 + letter - '0';
-  return -1;
+// The well-known curve x = 16 sin^3 t, y = 13 cos t - 5 cos 2t - 2 cos 3t - cos 4t.
+std::vector<Point> heart() {
+  constexpr int kCorners = 96;
+  std::vector<Point> corners;
+  for (int i = 0; i < kCorners; ++i) {
+    const double t = 2 * kPi * i / kCorners, x = 16 * std::pow(std::sin(t), 3);
+    const double y = 13 * std::cos(t) - 5 * std::cos(2 * t) - 2 * std::cos(3 * t) - std::cos(4 * t);
+    corners.push_back({0.5 + x / 33, 0.46 - y / 33});
+  }
+  return corners;
 }
+
+// Corners in a box from 0 to 1; empty for what is round. Widths are chosen so that all shapes look equally large.
+std::vector<Point> corners_of(ShapeForm form) {
+  switch (form) {
+    case ShapeForm::circle:
+    case ShapeForm::ring: break;
+    case ShapeForm::square: return {{0.07, 0.07}, {0.93, 0.07}, {0.93, 0.93}, {0.07, 0.93}};
+    case ShapeForm::triangle: return {{0.5, 0.06}, {1.0, 0.94}, {0.0, 0.94}};
+    case ShapeForm::diamond: return {{0.5, 0.0}, {0.95, 0.5}, {0.5, 1.0}, {0.05, 0.5}};
+    case ShapeForm::cross:
+      return {{0.34, 0.03}, {0.66, 0.03}, {0.66, 0.34}, {0.97, 0.34}, {0.97, 0.66}, {0.66, 0.66},
+              {0.66, 0.97}, {0.34, 0.97}, {0.34, 0.66}, {0.03, 0.66}, {0.03, 0.34}, {0.34, 0.34}};
+    case ShapeForm::star: return star();
+    case ShapeForm::heart: return heart();
+  }
+  return {};
+}
+
+bool inside(ShapeForm form, const std::vector<Point>& corners, double x, double y) {
+  const double radius = std::hypot(x - 0.5, y - 0.5);
+  if (form == ShapeForm::circle) return radius <= 0.48;
+  if (form == ShapeForm::ring) return radius <= 0.48 && radius >= 0.27;
+  return inside(corners, x, y);
+}
+
+}  // namespace
 
 int64_t scaled(int64_t base, int64_t picture) { return (base * picture + kBaseSize / 2) / kBaseSize; }
 
@@ -127,8 +150,7 @@ Mask draw_shape(ShapeForm form, int64_t size) {
       for (int s = 0; s < kSamples * kSamples; ++s) {
         const double u = (static_cast<double>(x) + (s % kSamples + 0.5) / kSamples) / static_cast<double>(size);
         const double v = (static_cast<double>(y) + (s / kSamples + 0.5) / kSamples) / static_cast<double>(size);
-        const bool hit = form == ShapeForm::circle ? std::hypot(u - 0.5, v - 0.5) <= 0.48 : inside(corners, u, v);
-        hits += hit ? 1 : 0;
+        hits += inside(form, corners, u, v) ? 1 : 0;
       }
       mask.coverage[y * size + x] = static_cast<uint8_t>((hits * 255 + 8) / (kSamples * kSamples));
     }

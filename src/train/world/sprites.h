@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -24,7 +23,7 @@ struct Mask {
   std::vector<uint8_t> coverage;  // (height, width)
 };
 
-// A letter at one font size; lengths in pixels, as FreeType gives them.
+// A letter or Chinese character at one font size; lengths in pixels, as FreeType gives them.
 struct Glyph {
   Mask mask;
   int64_t left = 0;     // from the pen to the mask's left edge
@@ -32,22 +31,19 @@ struct Glyph {
   int64_t advance = 0;  // to the next letter
 };
 
-constexpr int64_t kLetters = 36;  // A-Z, 0-9
-
-// Where a letter is in GlyphSet::letters, or -1.
-int64_t letter_index(char letter);
-
+// A script at one font size.
 struct GlyphSet {
-  int64_t size = 0;        // pixels per em
-  int64_t cap_height = 0;  // of 'H'
-  std::array<Glyph, kLetters> letters;
+  Script script = Script::latin;
+  int64_t size = 0;          // pixels per em
+  int64_t cap_height = 0;    // of 'H'; of Chinese characters, what puts their em box in the middle
+  std::vector<Glyph> signs;  // as signs_of(script)
 };
 
 struct Assets {
   std::vector<Sprite> originals;                       // by emoji, as large as the font has them
   std::vector<Sprite> sprites;                         // by emoji, as high as objects are
   std::vector<Mask> masks;                             // by shape, as high as objects are
-  std::vector<GlyphSet> glyphs;                        // large to small
+  std::vector<GlyphSet> glyphs;                        // by script, large to small
   std::vector<std::vector<uint8_t>> emoji_stands_out;  // by emoji, then background
 };
 
@@ -60,7 +56,14 @@ Sprite resize(const Sprite& sprite, int64_t width, int64_t height);
 // A shape in a size x size box, 4 x 4 samples per pixel.
 Mask draw_shape(ShapeForm form, int64_t size);
 
+// The fonts to read; an empty Chinese font leaves that script out.
+struct FontFiles {
+  std::string emoji;
+  std::string text;
+  std::string chinese;
+};
+
 // Errors: usage when a font cannot be read or lacks a glyph.
-Assets prepare_assets(int64_t picture, const std::string& emoji_font, const std::string& text_font);
+Assets prepare_assets(int64_t picture, const FontFiles& fonts);
 
 }  // namespace glmimage::train::world

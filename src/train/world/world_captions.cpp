@@ -2,7 +2,9 @@
 
 #include <cctype>
 
+#include "train/world/arrangements.h"
 #include "train/world/world_tables.h"
+#include "train/world/writing.h"
 
 namespace glmimage::train::world {
 namespace {
@@ -13,7 +15,7 @@ struct Wording {
   std::string background;  // "on a green background"
   std::string text;        // "with the text \"HELLO\""
   bool aliases = false;
-  bool articles = true;
+  bool articles = true;  // without: "red apple", and "2 red apples"
 };
 
 bool starts_with_vowel(const std::string& word) { return std::string("aeiou").find(word.at(0)) != std::string::npos; }
@@ -33,6 +35,18 @@ std::string name_of(const Object& object, const Wording& wording) {
   }
   const Emoji& emoji = emoji_table().at(object.index);
   return wording.aliases && emoji.alias != nullptr ? emoji.alias : emoji.name;
+}
+
+// "two red apples", "3 blue circles"
+std::string counted(const Scene& scene, const Wording& wording) {
+  static const char* const kNumbers[] = {"zero", "one", "two", "three"};
+  const size_t count = scene.objects.size();
+  const Object& object = scene.objects[0];
+  const std::string number = wording.articles ? kNumbers[count] : std::to_string(count);
+  if (object.kind == ObjectKind::emoji) return number + " " + emoji_table().at(object.index).plural;
+  const std::string shape = shape_table().at(object.index).name;
+  const std::string ending = shape.ends_with("s") ? "es" : "s";
+  return number + " " + colour_table().at(object.colour).name + " " + shape + ending;
 }
 
 std::string background_of(const Scene& scene) {
@@ -63,6 +77,10 @@ const char* place_words(Arrangement arrangement) {
     case Arrangement::right: return "on the right of";
     case Arrangement::top: return "at the top of";
     case Arrangement::bottom: return "at the bottom of";
+    case Arrangement::top_left: return "in the top left corner of";
+    case Arrangement::top_right: return "in the top right corner of";
+    case Arrangement::bottom_left: return "in the bottom left corner of";
+    case Arrangement::bottom_right: return "in the bottom right corner of";
     default: return "";
   }
 }
@@ -71,6 +89,8 @@ std::string say(const Scene& scene, const Wording& wording) {
   std::string sentence;
   if (scene.objects.empty()) {
     sentence = "the text " + quoted(scene.text);
+  } else if (is_count(scene.arrangement)) {
+    sentence = counted(scene, wording);
   } else {
     sentence = name_of(scene.objects[0], wording);
     if (!wording.articles) sentence = without_article(sentence);
@@ -151,7 +171,13 @@ std::string paraphrase(const Scene& scene, Dice& dice) {
 
 std::string canonical_caption(const Scene& scene) { return say(scene, canonical_wording(scene)); }
 
-std::string sample_caption(const Scene& scene, Dice& dice) {
+std::string sample_caption(const Scene& scene, Languages languages, Dice& dice) {
+  if (languages == Languages::english_and_chinese) {
+    const bool chinese_text = !scene.text.empty() && read_writing(scene.text).script == Script::chinese;
+    if (dice.percent(chinese_text ? 40 : 12)) {
+      return say_in_chinese(scene, dice.percent(50) ? ChineseNumber::said : ChineseNumber::unsaid);
+    }
+  }
   if (dice.percent(80)) return canonical_caption(scene);
   std::string caption = paraphrase(scene, dice);
   if (dice.percent(25)) caption[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(caption[0])));

@@ -3,6 +3,7 @@
 #include "core/error.h"
 #include "train/world/sprites.h"
 #include "train/world/world.h"
+#include "train/world/writing.h"
 
 namespace glmimage::train::world {
 namespace {
@@ -52,7 +53,7 @@ const Sprite& sprite_for(const Assets& assets, const Object& object, Sprite& mad
   const Sprite& usual = assets.sprites.at(object.index);
   if (usual.height == object.size) return usual;
   const Sprite& original = assets.originals[object.index];
-  made = resize(original, (original.width * object.size + original.height / 2) / original.height, object.size);
+  made = resize(original, object.size, object.size);
   return made;
 }
 
@@ -63,33 +64,41 @@ const Mask& mask_for(const Assets& assets, const Object& object, Mask& made) {
   return made;
 }
 
-const GlyphSet& glyphs_of(const Assets& assets, int64_t size) {
+const GlyphSet& glyphs_of(const Assets& assets, Script script, int64_t size) {
   for (const GlyphSet& set : assets.glyphs) {
-    if (set.size == size) return set;
+    if (set.script == script && set.size == size) return set;
   }
-  fail(ErrorKind::usage, "text ", size, " pixels high was asked for, which is none of the prepared sizes");
+  fail(ErrorKind::usage, "text ", size, " pixels high was asked for, which is none of the prepared sizes",
+       script == Script::chinese ? ": a world opened without Chinese?" : "");
 }
 
-int64_t letter_at(const std::string& text, size_t i) {
-  const int64_t letter = letter_index(text[i]);
-  if (letter < 0) fail(ErrorKind::usage, "texts are of A-Z and 0-9, this one is \"", text, "\"");
-  return letter;
-}
-
-int64_t text_width(const GlyphSet& set, const std::string& text) {
+int64_t width_of(const GlyphSet& set, const Writing& writing) {
   int64_t width = 0;
-  for (size_t i = 0; i < text.size(); ++i) width += set.letters[letter_at(text, i)].advance;
+  for (const int64_t sign : writing.signs) width += set.signs[sign].advance;
   return width;
 }
 
-void paint_text(Image& image, const GlyphSet& set, const Scene& scene) {
-  int64_t pen = (image.width - text_width(set, scene.text)) / 2;
+void paint_text(Image& image, const Assets& assets, const Scene& scene) {
+  const Writing writing = read_writing(scene.text);
+  const GlyphSet& set = glyphs_of(assets, writing.script, scene.text_size);
+  int64_t pen = (image.width - width_of(set, writing)) / 2;
   const int64_t baseline = scene.text_centre_y + (set.cap_height + 1) / 2;
-  for (size_t i = 0; i < scene.text.size(); ++i) {
-    const Glyph& glyph = set.letters[letter_at(scene.text, i)];
+  for (const int64_t sign : writing.signs) {
+    const Glyph& glyph = set.signs[sign];
     paint(image, glyph.mask, colour_table().at(scene.text_colour), pen + glyph.left, baseline - glyph.top);
     pen += glyph.advance;
   }
+}
+
+Image blank(int64_t size, const std::array<uint8_t, 3>& rgb) {
+  Image image;
+  image.width = size;
+  image.height = size;
+  image.pixels.resize(size * size * 3);
+  const auto row = image.pixels.begin() + size * 3;
+  for (auto to = image.pixels.begin(); to != row; to += 3) std::copy(rgb.begin(), rgb.end(), to);
+  for (auto to = row; to != image.pixels.end(); to += size * 3) std::copy(image.pixels.begin(), row, to);
+  return image;
 }
 
 // How much of each cell a thing covers, in units of fully covered pixels x 255.
@@ -123,13 +132,7 @@ void add_coverage(CellSums& sums, const uint8_t* coverage, int64_t stride, int64
 }  // namespace
 
 Image World::render(const Scene& scene) const {
-  const int64_t size = options_.size;
-  Image image;
-  image.width = size;
-  image.height = size;
-  image.pixels.resize(size * size * 3);
-  const auto& rgb = colour_table().at(scene.background).rgb;
-  for (size_t i = 0; i < image.pixels.size(); i += 3) std::copy(rgb.begin(), rgb.end(), &image.pixels[i]);
+  Image image = blank(options_.size, colour_table().at(scene.background).rgb);
   for (const Object& object : scene.objects) {
     if (object.kind == ObjectKind::emoji) {
       Sprite made;
@@ -142,7 +145,7 @@ Image World::render(const Scene& scene) const {
             object.centre_y - mask.height / 2);
     }
   }
-  if (!scene.text.empty()) paint_text(image, glyphs_of(*assets_, scene.text_size), scene);
+  if (!scene.text.empty()) paint_text(image, *assets_, scene);
   return image;
 }
 
@@ -171,8 +174,9 @@ std::vector<int64_t> World::cell_labels(const Scene& scene, int64_t cells) const
     sums.claim(class_of(object), best, labels);
   }
   if (!scene.text.empty()) {
-    const GlyphSet& set = glyphs_of(*assets_, scene.text_size);
-    const int64_t width = text_width(set, scene.text), left = (size - width) / 2;
+    const Writing writing = read_writing(scene.text);
+    const GlyphSet& set = glyphs_of(*assets_, writing.script, scene.text_size);
+    const int64_t width = width_of(set, writing), left = (size - width) / 2;
     const int64_t top = scene.text_centre_y - set.cap_height / 2;
     const Window window = clip(left, top, width, set.cap_height, size);
     CellSums sums(size, cells);
