@@ -18,6 +18,7 @@
 #include "train/data/corpus.h"
 #include "train/presets.h"
 #include "train/random.h"
+#include "train/run.h"
 #include "train/stages/export.h"
 #include "train/stages/positional_heads.h"
 #include "train/stages/stages.h"
@@ -65,7 +66,8 @@ struct FlowModel {
 
 // Flow matching (Lipman et al. 2023; rectified flow, Liu et al. 2023): x = (1 − σ)·x0 + σ·ε, target ε − x0. Prior and
 // glyphs are dropped together for a tenth of the pictures, which is what guidance compares with.
-at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t side, at::Generator noise) {
+at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t side, at::Generator noise,
+                     Activations activations) {
   constexpr double kDrop = 0.1;
   const int64_t count = batch.latents.size(0);
   // Times in 0..1, twice as many at 1 as in the middle: shapes are decided while the noise is strong.
@@ -88,13 +90,14 @@ at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t s
   input.timestep = (times * 1000 - 1).clamp_min(0);
   input.target_size = at::full({1, 2}, static_cast<double>(side), at::kFloat);
   input.crop = at::zeros({1, 2}, at::kFloat);
-  return at::mse_loss(model.dit.forward(input), epsilon - batch.latents);
+  return at::mse_loss(model.dit.forward(input, nullptr, activations), epsilon - batch.latents);
 }
 
 }  // namespace
 
 void train_dit(const StageOptions& options) {
-  const Preset preset = find_preset(options.preset);
+  const Beginning beginning = begin_run("dit", options);
+  const Preset preset = find_preset(options.config.preset);
   const world::World world = world::World::open({.size = preset.picture_size});
   const Corpus corpus = Corpus::build(world, preset, options, CorpusParts::latents);
 
@@ -104,22 +107,23 @@ void train_dit(const StageOptions& options) {
   ParameterList glyph_list;
   model.glyph.list(glyph_list);
   trained.insert(trained.end(), glyph_list.begin(), glyph_list.end());
-  init_parameters(trained, make_generator(derive_seed(options.run.seed, Stream::init, 0)));
+  init_parameters(trained, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
   look_at_neighbours(model.dit);
 
-  Run run("dit", options.run, trained);
+  Run run(options, beginning, {.trained = trained});
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const CorpusBatch batch = corpus.batch(options.run.seed, step, options.run.batch);
-    at::Generator noise = make_generator(derive_seed(options.run.seed, Stream::noise, static_cast<uint64_t>(step)));
-    const at::Tensor loss = flow_loss(model, batch, world.size(), noise);
-    run.optimise(step, loss);
-    run.log(step, {{"loss", loss.item<double>()}});
-    run.save_when_due(step);
+    run.log(step, run.update(step, [&](int64_t pass) -> Pass {
+      const CorpusBatch batch = corpus.batch(options.config.seed, pass, options.config.batch);
+      at::Generator noise =
+          make_generator(derive_seed(options.config.seed, Stream::noise, static_cast<uint64_t>(pass)));
+      return {.loss = flow_loss(model, batch, world.size(), noise, activations_of(options.config))};
+    }));
+    run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  export_model(options.run.out / "final" / "transformer", preset.dit.to_json(), model.dit);
-  export_model(options.run.out / "final" / "text_encoder", preset.glyph.to_json(), model.glyph, "model.safetensors");
+  export_model(options.out / "final" / "transformer", preset.dit.to_json(), model.dit);
+  export_model(options.out / "final" / "text_encoder", preset.glyph.to_json(), model.glyph, "model.safetensors");
 }
 
 }  // namespace glmimage::train

@@ -19,6 +19,7 @@
 #include "train/data/prefetch.h"
 #include "train/data/world_batches.h"
 #include "train/presets.h"
+#include "train/run.h"
 #include "train/stages/export.h"
 #include "train/stages/stages.h"
 
@@ -102,8 +103,8 @@ at::Tensor mean_over_labelled(const at::Tensor& logits, const at::Tensor& labels
 // Names weigh above looks: the ids are all the later stages know of a picture (docs/training.md). VQ terms as in van
 // den Oord et al. 2017 with beta 0.25, the codebook's gradient straight through. While `soft`, codes are not yet used.
 TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const Heads& heads, const TokenizerBatch& batch,
-                                 bool soft) {
-  const at::Tensor features = model.features(batch.patches, batch.grid);                // (B, n, E)
+                                 bool soft, Activations activations = Activations::keep) {
+  const at::Tensor features = model.features(batch.patches, batch.grid, activations);   // (B, n, E)
   const Quantized found = model.quantizer.quantize(model.quantizer.project(features));  // (B, n, d)
   const at::Tensor code = soft ? found.z : found.z + (found.q - found.z).detach();      // (B, n, d)
   const double root = std::sqrt(static_cast<double>(code.size(-1)));                    // unit vectors -> unit entries
@@ -241,11 +242,12 @@ nlohmann::json held_out(const VisualTokenizer& model, const Heads& heads, const 
 }  // namespace
 
 void train_tokenizer(const StageOptions& options) {
-  const Preset preset = find_preset(options.preset);
+  const Beginning beginning = begin_run("tokenizer", options);
+  const Preset preset = find_preset(options.config.preset);
   const world::World world = world::World::open({.size = preset.picture_size});
   const int64_t side = preset.picture_size / kPixelsPerVisualToken;
   const Grid grid{side, side}, draft{preset.draft_size, preset.draft_size};
-  const uint64_t seed = options.run.seed;
+  const uint64_t seed = options.config.seed;
 
   VisualTokenizer model(VisualTokenizerConfig{preset.vision, preset.vq});
   Heads heads(preset, world::class_count(), world::background_count());
@@ -256,45 +258,48 @@ void train_tokenizer(const StageOptions& options) {
   init_parameters(trained, make_generator(derive_seed(seed, Stream::init, 0)));
   CodeHistory history(preset.vq);
 
-  Run run("tokenizer", options.run, trained, history.buffers());
+  Run run(options, beginning, {.trained = trained, .buffers = history.buffers(), .held_out = [&] {
+                                 return held_out(model, heads, world, preset, grid, seed);
+                               }});
   // A tenth of the steps without codes: features learn to name things before they are rounded.
-  const int64_t soft_steps = options.run.steps / 10;
+  const int64_t steps = options.config.steps, soft_steps = steps / 10;
   Prefetch<TokenizerBatch> batches(
-      [&](int64_t step) {
+      [&](int64_t pass) {
         // Every fourth batch is seen at the draft's size.
-        const bool small = step % 4 == 3;
-        return make_batch(world, sample_scenes(world, seed, Stream::data, step, options.run.batch),
+        const bool small = pass % 4 == 3;
+        return make_batch(world, sample_scenes(world, seed, Stream::data, pass, options.config.batch),
                           small ? draft : grid, preset.preprocess, small ? AskParts::no : AskParts::yes);
       },
-      run.first_step(), options.run.steps);
+      run.first_pass(), run.end_pass());
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const TokenizerBatch batch = batches.next();
     const bool soft = step < soft_steps;
-    const TokenizerLosses losses = tokenizer_losses(model, heads, batch, soft);
-    run.optimise(step, losses.total);
-    history.add(losses.ids, losses.z);
-    int64_t restarted = 0;
-    const bool settled = step > options.run.steps * 8 / 10;  // late restarts would move codes others have learned
+    nlohmann::json values = run.update(step, [&](int64_t pass) -> Pass {
+      const TokenizerBatch batch = batches.next();
+      const TokenizerLosses losses = tokenizer_losses(model, heads, batch, soft, activations_of(options.config));
+      history.add(losses.ids, losses.z);
+      return {.loss = losses.total,
+              .values = {{"name_alone", losses.name_alone},
+                         {"name", losses.name},
+                         {"part_alone", losses.part_alone},
+                         {"background", losses.background},
+                         {"look", losses.look},
+                         {"commit", losses.commit}}};
+    });
+    values["restarted"] = 0;
+    const bool settled = step > steps * 8 / 10;  // late restarts would move codes others have learned
     if (step == soft_steps || (!soft && !settled && step % 50 == 0)) {
       if (step == soft_steps) history.uses.zero_();
-      restarted = restart_dead_codes(model, history,
-                                     make_generator(derive_seed(seed, Stream::codebook, static_cast<uint64_t>(step))));
+      values["restarted"] = restart_dead_codes(
+          model, history, make_generator(derive_seed(seed, Stream::codebook, static_cast<uint64_t>(step))));
     }
-    run.log(step, {{"loss", losses.total.item<double>()},
-                   {"name_alone", losses.name_alone},
-                   {"name", losses.name},
-                   {"part_alone", losses.part_alone},
-                   {"background", losses.background},
-                   {"look", losses.look},
-                   {"commit", losses.commit},
-                   {"restarted", restarted}});
-    run.save_when_due(step);
+    run.log(step, std::move(values));
+    run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
   run.note(held_out(model, heads, world, preset, grid, seed));
   trained.resize(kept);
-  export_part(options.run.out / "final", model.config.to_json(), trained, "model.safetensors");
+  export_part(options.out / "final", model.config.to_json(), trained, "model.safetensors");
 }
 
 }  // namespace glmimage::train

@@ -14,6 +14,7 @@
 #include "train/data/prefetch.h"
 #include "train/data/world_batches.h"
 #include "train/presets.h"
+#include "train/run.h"
 #include "train/stages/export.h"
 #include "train/stages/stages.h"
 
@@ -83,38 +84,40 @@ double held_out_psnr(const Vae& vae, const world::World& world, uint64_t seed) {
 }  // namespace
 
 void train_vae(const StageOptions& options) {
-  const Preset preset = find_preset(options.preset);
+  const Beginning beginning = begin_run("vae", options);
+  const Preset preset = find_preset(options.config.preset);
   const world::World world = world::World::open({.size = preset.picture_size});
   Vae vae(preset.vae);
   ParameterList trained;
   vae.list(trained);
-  init_parameters(trained, make_generator(derive_seed(options.run.seed, Stream::init, 0)));
+  init_parameters(trained, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
 
-  Run run("vae", options.run, trained);
-  const uint64_t seed = options.run.seed;
+  const uint64_t seed = options.config.seed;
+  Run run(options, beginning, {.trained = trained, .held_out = [&]() -> nlohmann::json {
+                                 return {{"psnr", held_out_psnr(vae, world, seed)}};
+                               }});
   Prefetch<at::Tensor> batches(
-      [&](int64_t step) {
-        const auto scenes = sample_scenes(world, seed, Stream::data, step, options.run.batch);
-        const uint64_t crop_seed = derive_seed(seed, Stream::drop, static_cast<uint64_t>(step));
+      [&](int64_t pass) {
+        const auto scenes = sample_scenes(world, seed, Stream::data, pass, options.config.batch);
+        const uint64_t crop_seed = derive_seed(seed, Stream::drop, static_cast<uint64_t>(pass));
         return vae_pixels(random_crops(world, scenes, preset.picture_size / 2, crop_seed));
       },
-      run.first_step(), options.run.steps);
+      run.first_pass(), run.end_pass());
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const at::Tensor pixels = batches.next();  // (B, 3, crop, crop)
-    const VaeLosses losses =
-        vae_losses(vae, pixels, make_generator(derive_seed(seed, Stream::noise, static_cast<uint64_t>(step))));
-    run.optimise(step, losses.total);
-    run.log(step, {{"loss", losses.total.item<double>()},
-                   {"l1", losses.l1.item<double>()},
-                   {"kl", losses.kl.item<double>()},
-                   {"psnr", losses.psnr}});
-    run.save_when_due(step);
+    run.log(step, run.update(step, [&](int64_t pass) -> Pass {
+      const at::Tensor pixels = batches.next();  // (B, 3, crop, crop)
+      const VaeLosses losses =
+          vae_losses(vae, pixels, make_generator(derive_seed(seed, Stream::noise, static_cast<uint64_t>(pass))));
+      return {.loss = losses.total,
+              .values = {{"l1", losses.l1.item<double>()}, {"kl", losses.kl.item<double>()}, {"psnr", losses.psnr}}};
+    }));
+    run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
   measure_latents(vae, world, seed);
   run.note({{"held_out_psnr", held_out_psnr(vae, world, seed)}});
-  export_model(options.run.out / "final" / "vae", vae.config.to_json(), vae);
+  export_model(options.out / "final" / "vae", vae.config.to_json(), vae);
 }
 
 }  // namespace glmimage::train
