@@ -93,6 +93,20 @@ TEST(Autocast, EndsWithItsGuard) {
   EXPECT_EQ(at::linear(x, weight).scalar_type(), at::kFloat);
 }
 
+// What other devices compute is their library's; that they are told is ours.
+TEST(Autocast, IsEachKindOfDevicesOwn) {
+  for (const at::DeviceType type : {at::kCUDA, at::kPrivateUse1}) {
+    const at::Device device(type, 0);
+    {
+      const Autocast guard(device, at::kBFloat16);
+      EXPECT_EQ(Autocast::current(device), at::kBFloat16);
+      EXPECT_FALSE(Autocast::current(kCpuDevice));
+      EXPECT_EQ(at::linear(drawn({2, 4}, 1), drawn({4, 4}, 2)).scalar_type(), at::kFloat);
+    }
+    EXPECT_FALSE(Autocast::current(device));
+  }
+}
+
 // The copy of a weight lives as long as the outermost guard and no longer.
 TEST(Autocast, DropsItsCopiesOfWeights) {
   at::Tensor weight = drawn({4, 4}, 1).requires_grad_(true);
