@@ -105,7 +105,7 @@ std::vector<CountResult> Checker::check_counts(const View& view, const Scene& sc
     const int64_t size = std::find_if(scene.objects.begin(), scene.objects.end(), same)->size;
     CountResult count{class_id, static_cast<int64_t>(number), 0};
     for (const Place& place : recogniser_.find(view, class_id, size, number + 1)) {
-      if (place.agreement < Recogniser::kSeen) break;
+      if (place.agreement < Recogniser::kSeen) continue;
       count.counted += recogniser_.name(view, place, size).class_id == class_id ? 1 : 0;
     }
     out.push_back(count);

@@ -1,9 +1,9 @@
 #include "eval/recogniser.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/avg_pool2d.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
-#include <ATen/ops/ones.h>
 
 #include <algorithm>
 #include <array>
@@ -78,15 +78,26 @@ int64_t nearest_background(const std::array<uint8_t, 3>& rgb) {
 at::Tensor agreements(const at::Tensor& difference, const at::Tensor& templates) {
   constexpr double kTiny = 1e-3;  // a bare window and an object that cannot be seen agree in nothing
   const int64_t window = templates.size(2);
+  const auto sums = [](const at::Tensor& of, int64_t height, int64_t width) {
+    return at::avg_pool2d(of, {height, width}, {1, 1}, {0, 0}, false, true, 1);
+  };
   const at::Tensor products = at::conv2d(difference, templates)[0];
   const at::Tensor squares = (difference * difference).sum(1, true);
-  const at::Tensor energy = at::conv2d(squares, at::ones({1, 1, window, window}))[0];  // (1, h', w')
+  const at::Tensor energy = sums(sums(squares, window, 1), 1, window)[0];  // (1, h', w')
   const at::Tensor own = (templates * templates).sum({1, 2, 3}).view({-1, 1, 1});
   return 2 * products / (energy + own + kTiny);
 }
 
 at::Tensor with_rim(const at::Tensor& difference, int64_t rim) {
   return at::constant_pad_nd(difference, {rim, rim, rim, rim}, 0);
+}
+
+at::Tensor halved(const at::Tensor& pictures) { return at::avg_pool2d(pictures, {2, 2}); }
+
+// The windows whose middles are up to kShift pixels from a corner of a pixel, in one piece.
+at::Tensor surroundings(const View& view, int64_t y, int64_t x, int64_t window) {
+  const int64_t side = window + 2 * Recogniser::kShift;
+  return with_rim(view.difference, side / 2).narrow(2, y, side).narrow(3, x, side);
 }
 
 }  // namespace
@@ -113,17 +124,20 @@ View Recogniser::look(const Image& image, const Scene& scene) const {
 
 std::vector<Place> Recogniser::find(const View& view, int64_t class_id, int64_t object_size, size_t count) {
   const Templates& set = templates(object_size);
-  const int64_t row = set.row_of(class_id);
-  const at::Tensor wanted = set.on(view.background_rgb).narrow(0, row, 1);
-  // Windows are padded by half their side, so that window (y, x) has its middle at that corner of a pixel.
-  at::Tensor map = agreements(with_rim(view.difference, set.window / 2), wanted)[0].clone();  // (65, 65)
+  const at::Tensor wanted = set.on(view.background_rgb).narrow(0, set.row_of(class_id), 1);
+  // Everywhere at half the resolution. With a rim of half a window, window (y, x) has its middle at that corner of a
+  // pixel: (33, 33).
+  at::Tensor map = agreements(with_rim(halved(view.difference), set.window / 4), halved(wanted))[0].clone();
   const int64_t side = map.size(0);
-  const int64_t apart = std::max<int64_t>(1, object_size * kWorkingSide / world_.size() / 2);
+  const int64_t apart = std::max<int64_t>(1, object_size * kWorkingSide / world_.size() / 4);
   std::vector<Place> out;
   while (out.size() < count) {
     const int64_t best = map.argmax().item<int64_t>(), y = best / side, x = best % side;
-    out.push_back(
-        {static_cast<double>(x) / kWorkingSide, static_cast<double>(y) / kWorkingSide, map[y][x].item<double>()});
+    // Then to the pixel.
+    const at::Tensor near = agreements(surroundings(view, 2 * y, 2 * x, set.window), wanted)[0];
+    const int64_t spot = near.argmax().item<int64_t>(), span = near.size(0);
+    out.push_back({static_cast<double>(2 * x - kShift + spot % span) / kWorkingSide,
+                   static_cast<double>(2 * y - kShift + spot / span) / kWorkingSide, near.max().item<double>()});
     const int64_t top = std::max<int64_t>(0, y - apart), left = std::max<int64_t>(0, x - apart);
     map.slice(0, top, std::min(side, y + apart + 1)).slice(1, left, std::min(side, x + apart + 1)).fill_(-2);
   }
@@ -132,11 +146,10 @@ std::vector<Place> Recogniser::find(const View& view, int64_t class_id, int64_t 
 
 Naming Recogniser::name(const View& view, const Place& place, int64_t object_size) {
   const Templates& set = templates(object_size);
-  const int64_t rim = set.window / 2 + kShift;
-  const auto corner = [](double share) { return std::llround(share * kWorkingSide); };
-  const at::Tensor around = with_rim(view.difference, rim)
-                                .narrow(2, corner(place.y), set.window + 2 * kShift)
-                                .narrow(3, corner(place.x), set.window + 2 * kShift);
+  const auto corner = [](double share) {
+    return std::clamp<int64_t>(std::llround(share * kWorkingSide), 0, kWorkingSide);
+  };
+  const at::Tensor around = surroundings(view, corner(place.y), corner(place.x), set.window);
   const at::Tensor best = agreements(around, set.on(view.background_rgb)).amax({1, 2});  // (K)
   const int64_t row = best.argmax().item<int64_t>();
   const double agreement = best[row].item<double>();

@@ -46,7 +46,8 @@ at::Tensor paint(const World& world, int64_t class_id, int64_t background, int64
   return working_picture(world.render(scene));
 }
 
-// The side of the smallest even window around the middle outside of which all of `alpha` (K, 1, 64, 64) is bare.
+// The side of the smallest window around the middle outside of which all of `alpha` (K, 1, 64, 64) is bare: a multiple
+// of four, so that it can be halved and still has a middle.
 int64_t window_of(const at::Tensor& alpha) {
   constexpr double kBare = 0.04;
   const at::Tensor most = alpha.amax({0, 1});  // (64, 64)
@@ -56,7 +57,7 @@ int64_t window_of(const at::Tensor& alpha) {
     for (const int64_t line : {first, last}) {
       edge = std::max({edge, most[line].max().item<double>(), most.select(1, line).max().item<double>()});
     }
-    if (edge > kBare) return 2 * half;
+    if (edge > kBare) return (2 * half + 3) / 4 * 4;
   }
   return 8;
 }

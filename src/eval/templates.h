@@ -29,7 +29,7 @@ struct Templates {
   at::Tensor on(const at::Tensor& background) const;
   int64_t row_of(int64_t class_id) const;
 
-  int64_t window = 0;              // P: even, at most the working side
+  int64_t window = 0;              // P: a multiple of four, at most the working side
   std::vector<int64_t> class_ids;  // K: every class but the background and the text
   at::Tensor colour;               // (K, 3, P, P) premultiplied by alpha
   at::Tensor alpha;                // (K, 1, P, P)

@@ -31,30 +31,43 @@ std::string without_white_space(const std::string& text) {
   return out;
 }
 
+Image on_white(const Image& image, int64_t margin) {
+  Image out;
+  out.width = image.width + 2 * margin;
+  out.height = image.height + 2 * margin;
+  out.pixels.assign(static_cast<size_t>(out.width * out.height * 3), 255);
+  for (int64_t y = 0; y < image.height; ++y) {
+    std::copy_n(&image.pixels[static_cast<size_t>(y * image.width * 3)], image.width * 3,
+                &out.pixels[static_cast<size_t>(((y + margin) * out.width + margin) * 3)]);
+  }
+  return out;
+}
+
 }  // namespace
 
 Image word_strip(const Image& picture, const world::Scene& scene, const std::array<double, 3>& background) {
   constexpr int64_t kLarge = 64;  // pixels per em that need no enlarging
+  constexpr int kInk = 165;       // greys below this are letters
   const Rows rows = word_rows(scene, picture.height);
   const auto& letters = world::colour_table().at(static_cast<size_t>(scene.text_colour)).rgb;
   std::array<double, 3> way = {};
   double length = 0;
   for (size_t c = 0; c < 3; ++c) way[c] = letters[c] - background[c], length += way[c] * way[c];
-  const int64_t margin = scene.text_size / 2;
-  Image strip;
-  strip.width = picture.width + 2 * margin;
-  strip.height = rows.last - rows.first + 2 * margin;
-  strip.pixels.assign(static_cast<size_t>(strip.width * strip.height * 3), 255);
-  for (int64_t y = rows.first; y < rows.last && length > 1; ++y) {
-    for (int64_t x = 0; x < picture.width; ++x) {
-      const uint8_t* pixel = &picture.pixels[static_cast<size_t>(y * picture.width + x) * 3];
-      double ink = 0;
-      for (size_t c = 0; c < 3; ++c) ink += (pixel[c] - background[c]) * way[c] / length;
-      const auto grey = static_cast<uint8_t>(std::lround(255 * (1 - std::clamp(ink, 0.0, 1.0))));
-      std::fill_n(&strip.pixels[static_cast<size_t>((y - rows.first + margin) * strip.width + x + margin) * 3], 3,
-                  grey);
-    }
+  Image grey = crop(picture, 0, rows.first, picture.width, rows.last - rows.first);
+  int64_t left = grey.width, right = 0, top = grey.height, bottom = 0;  // of the ink
+  for (int64_t i = 0; i < grey.width * grey.height; ++i) {
+    uint8_t* pixel = &grey.pixels[static_cast<size_t>(3 * i)];
+    double ink = 0;
+    for (size_t c = 0; c < 3 && length > 1; ++c) ink += (pixel[c] - background[c]) * way[c] / length;
+    const auto value = static_cast<uint8_t>(std::lround(255 * (1 - std::clamp(ink, 0.0, 1.0))));
+    std::fill_n(pixel, 3, value);
+    if (value >= kInk) continue;
+    left = std::min(left, i % grey.width), right = std::max(right, i % grey.width + 1);
+    top = std::min(top, i / grey.width), bottom = std::max(bottom, i / grey.width + 1);
   }
+  if (left >= right) left = top = 0, right = grey.width, bottom = grey.height;  // nothing written
+  const int64_t margin = std::max<int64_t>(8, scene.text_size / 3);
+  const Image strip = on_white(crop(grey, left, top, right - left, bottom - top), margin);
   if (scene.text_size > kLarge) return strip;
   return resize(strip, 4 * strip.width, 4 * strip.height, Filter::bicubic);
 }
@@ -76,10 +89,10 @@ bool WordReader::can_read(const std::string& word) const {
 
 std::string WordReader::read(const Image& strip, const std::string& expected,
                              const std::function<bool()>& cancelled) const {
-  // One line; many of the words are in no dictionary, so tesseract's are switched off. Pictures are so small that its
-  // threads only wait for each other.
+  // One word (page mode 8; as a line, single characters are passed over). Many of the words are in no dictionary, so
+  // tesseract's are switched off. Pictures are so small that its threads only wait for each other.
   std::vector<std::string> arguments = {"env", "OMP_THREAD_LIMIT=1",  "tesseract", "stdin", "stdout",
-                                        "-l",  language_of(expected), "--psm",     "7"};
+                                        "-l",  language_of(expected), "--psm",     "8"};
   for (const char* setting : {"load_system_dawg=0", "load_freq_dawg=0"}) {
     arguments.insert(arguments.end(), {"-c", setting});
   }

@@ -11,9 +11,10 @@
 
 namespace glmimage::eval {
 
-// The rows of a picture in which the scene has its word, as a reader likes them: black on white, with a margin, four
-// times as large unless the letters are large already. Ink is how far a pixel has gone from the background (0..255 RGB)
-// to the colour the letters should have. The picture has the size of the scene's world.
+// The rows of a picture in which the scene has its word, cut down to what is written there, as a reader likes them:
+// black on white, with a margin, four times as large unless the letters are large already. Ink is how far a pixel has
+// gone from the background (0..255 RGB) to the colour the letters should have. The picture has the size of the scene's
+// world.
 Image word_strip(const Image& picture, const world::Scene& scene, const std::array<double, 3>& background);
 
 // Reads words with tesseract, run as a process on a PNG file.
