@@ -1,8 +1,9 @@
 #include "eval/scenes.h"
 
 #include <algorithm>
+#include <random>
 
-#include "train/data/world_batches.h"
+#include "train/random.h"
 
 namespace glmimage::eval {
 namespace {
@@ -16,7 +17,8 @@ std::vector<EvalScene> sample_scenes(const world::World& world, uint64_t seed, i
   std::vector<EvalScene> out;
   for (int64_t i = 0; i < count; ++i) {
     EvalScene each;
-    each.scene = train::sample_scenes(world, seed, train::Stream::held_out, kFirstStep + i, 1).front();
+    std::mt19937_64 random(train::derive_seed(seed, train::Stream::held_out, static_cast<uint64_t>(kFirstStep + i)));
+    each.scene = world.sample(random);
     each.prompt = canonical_caption(each.scene);
     out.push_back(std::move(each));
   }

@@ -97,7 +97,10 @@ std::string WordReader::read(const Image& strip, const std::string& expected,
     arguments.insert(arguments.end(), {"-c", setting});
   }
   if (is_latin(expected)) {
-    arguments.insert(arguments.end(), {"-c", "tessedit_char_whitelist=ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"});
+    std::string letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+    const auto small = [](char c) { return c >= 'a' && c <= 'z'; };
+    if (std::any_of(expected.begin(), expected.end(), small)) letters += "abcdefghijklmnopqrstuvwxyz";
+    arguments.insert(arguments.end(), {"-c", "tessedit_char_whitelist=" + letters});
   }
   const std::optional<ChildResult> result = run_child(arguments, encode_png(strip), cancelled);
   if (!result || result->exit_code != 0) fail(ErrorKind::io, "tesseract failed on a picture of a word");

@@ -26,7 +26,8 @@ class WordReader {
   const std::string& version() const { return version_; }  // "tesseract 5.3.0"
   // Whether the language data this word needs are installed.
   bool can_read(const std::string& word) const;
-  // What stands in the strip, without white space. `expected` tells the script only: letters A-Z and digits, or Han.
+  // What stands in the strip, without white space. `expected` tells the letters to look
+  // for, no more: capitals and digits, small letters too when it has one, or Chinese characters.
   // Throws ErrorKind::io when tesseract fails, ErrorKind::cancelled.
   std::string read(const Image& strip, const std::string& expected, const std::function<bool()>& cancelled) const;
 
