@@ -129,7 +129,8 @@ std::vector<Place> Recogniser::find(const View& view, int64_t class_id, int64_t 
   // pixel: (33, 33).
   at::Tensor map = agreements(with_rim(halved(view.difference), set.window / 4), halved(wanted))[0].clone();
   const int64_t side = map.size(0);
-  const int64_t apart = std::max<int64_t>(1, object_size * kWorkingSide / world_.size() / 4);
+  // Nearer places share so much of an object that its flank would count as a second one.
+  const int64_t apart = std::max<int64_t>(1, object_size * kWorkingSide * 3 / world_.size() / 8);
   std::vector<Place> out;
   while (out.size() < count) {
     const int64_t best = map.argmax().item<int64_t>(), y = best / side, x = best % side;

@@ -46,8 +46,8 @@ class Recogniser {
   // `scene` tells which cells should be bare. The picture may have any size.
   View look(const Image& image, const world::Scene& scene) const;
 
-  // The `count` places where this object agrees best, no two of them nearer to each other than half an object in both
-  // directions, best first. Objects are looked for everywhere, at the size they should have.
+  // The `count` places where this object agrees best, no two of them nearer to each other than three quarters of an
+  // object in both directions, best first. Objects are looked for everywhere, at the size they should have.
   std::vector<Place> find(const View& view, int64_t class_id, int64_t object_size, size_t count);
 
   // Which of all objects agrees best at this place.

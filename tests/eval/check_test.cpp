@@ -99,7 +99,7 @@ TEST(Check, FindsSampledScenesRight) {
     EXPECT_GE(tally.right, 0.99 * static_cast<double>(tally.of)) << measure.key;
   }
   EXPECT_GT(totals.relation.of, 30);
-  EXPECT_GT(totals.place.of, 100);
+  EXPECT_GT(totals.place.of, 50);
   EXPECT_EQ(totals.word.of, 0);
   EXPECT_GE(blurry.emoji.right, 0.9 * static_cast<double>(blurry.emoji.of));
 }
