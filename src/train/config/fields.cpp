@@ -100,9 +100,8 @@ void FieldList::add(const std::string& name, std::string& value, const std::stri
 }
 
 void FieldList::add(const std::string& name, std::vector<std::string>& value, const std::string& help) {
-  fields_.push_back(
-      {name, help, [&value] { return json(value); },
-       [&value](const json& given) { value = list_of<std::string>(given, "expected a list of texts"); }});
+  fields_.push_back({name, help, [&value] { return json(value); },
+                     [&value](const json& given) { value = list_of<std::string>(given, "expected a list of texts"); }});
 }
 
 void FieldList::add(const std::string& name, std::vector<int64_t>& value, const std::string& help) {

@@ -17,8 +17,10 @@ struct StageDefaults {
 };
 
 const std::map<std::string, StageDefaults>& stage_defaults() {
-  static const std::map<std::string, StageDefaults> table = {
-      {"vae", {1e-3, 8, 0.998}}, {"tokenizer", {1e-3, 64, 0.998}}, {"dit", {1e-3, 32, 0.999}}, {"ar", {2e-3, 64, 0.998}}};
+  static const std::map<std::string, StageDefaults> table = {{"vae", {1e-3, 8, 0.998}},
+                                                             {"tokenizer", {1e-3, 64, 0.998}},
+                                                             {"dit", {1e-3, 32, 0.999}},
+                                                             {"ar", {2e-3, 64, 0.998}}};
   return table;
 }
 
@@ -58,7 +60,9 @@ void add_optimiser_fields(FieldList& list, AdamWOptions& o) {
 }
 
 void add_stage_fields(FieldList& list, TrainConfig& c) {
-  const auto weight = [&](const char* name, double& value, const char* help) { list.add(name, value, help, 0, kLarge); };
+  const auto weight = [&](const char* name, double& value, const char* help) {
+    list.add(name, value, help, 0, kLarge);
+  };
   weight("vae.l1", c.vae.l1, "weight of the absolute error");
   weight("vae.l2", c.vae.l2, "weight of the square error");
   weight("vae.gradient", c.vae.gradient, "weight of the error of differences of neighbours");
@@ -127,10 +131,10 @@ void TrainConfig::check() const {
 
 std::vector<std::string> settings_that_differ(TrainConfig a, TrainConfig b) {
   // May change when a run goes on. The learning rate's curve follows the new number of steps.
-  static const std::set<std::string> free = {"steps",      "save_every",     "keep_last",    "log_every",
-                                             "held_out_every", "sample_every", "prompts",    "workers",
-                                             "skipped_in_a_row", "spike",     "learning_rate", "schedule",
-                                             "warmup",     "final_rate",     "recompute"};
+  static const std::set<std::string> free = {
+      "steps",         "save_every", "keep_last", "log_every",        "held_out_every",
+      "sample_every",  "prompts",    "workers",   "skipped_in_a_row", "spike",
+      "learning_rate", "schedule",   "warmup",    "final_rate",       "recompute"};
   const FieldList left = a.fields(), right = b.fields();
   std::vector<std::string> out;
   for (size_t i = 0; i < left.fields().size(); ++i) {

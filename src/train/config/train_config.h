@@ -10,8 +10,8 @@
 
 namespace glmimage::train {
 
-enum class Schedule { cosine, constant };     // of the learning rate, after the warm-up
-enum class Precision { float32, bfloat16 };   // of the arithmetic; weights, moments and averages stay float32
+enum class Schedule { cosine, constant };    // of the learning rate, after the warm-up
+enum class Precision { float32, bfloat16 };  // of the arithmetic; weights, moments and averages stay float32
 enum class Density { towards_noise, uniform, logit_normal };  // of the times the DiT learns at, before the shift
 
 template <>
@@ -45,14 +45,14 @@ struct ArSettings {
 
 struct DitSettings {
   Density density = Density::towards_noise;
-  double drop = 0.1;             // share of pictures without prior ids and glyphs
+  double drop = 0.1;  // share of pictures without prior ids and glyphs
   bool train_text_encoder = true;
 };
 
 // An adapter trained in place of the weights. Stages ar and dit.
 struct LoraSettings {
-  int64_t rank = 0;  // 0: none, train the weights
-  double alpha = 0;  // 0: as large as the rank
+  int64_t rank = 0;                  // 0: none, train the weights
+  double alpha = 0;                  // 0: as large as the rank
   std::vector<std::string> targets;  // ends of names of modules; empty: the attention's projections
 };
 
@@ -67,12 +67,12 @@ struct TrainConfig {
   int64_t accumulate = 1;  // passes of one update
   double learning_rate = 1e-3;
   Schedule schedule = Schedule::cosine;
-  int64_t warmup = 100;        // updates
-  double final_rate = 0.02;    // the cosine ends at this share of the peak
+  int64_t warmup = 100;      // updates
+  double final_rate = 0.02;  // the cosine ends at this share of the peak
   AdamWOptions optimiser;
-  double ema_decay = 0.999;    // 0: the last weights are exported instead
+  double ema_decay = 0.999;  // 0: the last weights are exported instead
   Precision precision = Precision::float32;
-  bool recompute = false;      // blocks are computed again in the backward pass instead of kept: less memory, more time
+  bool recompute = false;  // blocks are computed again in the backward pass instead of kept: less memory, more time
   int64_t skipped_in_a_row = 10;  // updates with non-finite gradients that end the run
   double spike = 6;               // losses this many deviations above their late mean are called out; 0: never
 
@@ -99,8 +99,8 @@ struct TrainConfig {
   void check() const;
 };
 
-// The names of the settings in which two runs differ and must not when one goes on from the other's state: all but those
-// that say how long it runs and how it is watched.
+// The names of the settings in which two runs differ and must not when one goes on from the other's state: all but
+// those that say how long it runs and how it is watched.
 std::vector<std::string> settings_that_differ(TrainConfig a, TrainConfig b);
 
 }  // namespace glmimage::train
