@@ -125,7 +125,7 @@ TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const Heads& head
   const at::Tensor commit = at::mse_loss(found.z, found.q.detach()) * root * root;
   const at::Tensor codebook = at::mse_loss(found.q, found.z.detach()) * root * root;
   out.total = at::cross_entropy_loss(name_alone, labels) + 0.5 * at::cross_entropy_loss(name, labels) +
-              mean_over_labelled(part_alone, parts, 0.3) + mean_over_labelled(background_alone, background, 0.3) +
+              mean_over_labelled(part_alone, parts, 1.0) + mean_over_labelled(background_alone, background, 0.3) +
               1.0 * look;
   if (!soft) out.total = out.total + 0.25 * commit + codebook;
   out.name_alone = accuracy(name_alone, labels, shown);
@@ -175,8 +175,12 @@ int64_t restart_dead_codes(VisualTokenizer& model, CodeHistory& history, at::Gen
   return dead.numel();
 }
 
+// Parts are asked of full-size pictures alone: in a draft an object is cut into too many for a code each, and the DiT
+// never sees its codes.
+enum class AskParts { yes, no };
+
 TokenizerBatch make_batch(const world::World& world, const std::vector<world::Scene>& scenes, Grid grid,
-                          const PreprocessConfig& preprocess) {
+                          const PreprocessConfig& preprocess, AskParts ask) {
   TokenizerBatch batch;
   batch.grid = grid;
   std::vector<Image> images;
@@ -190,7 +194,7 @@ TokenizerBatch make_batch(const world::World& world, const std::vector<world::Sc
       const double column = static_cast<double>(static_cast<int64_t>(i) % grid.width) + 0.5;
       int64_t part = kNothing;
       for (const world::Object& object : scene.objects) {
-        if (world::class_of(object) != shown[i]) continue;
+        if (ask == AskParts::no || world::class_of(object) != shown[i]) continue;
         part = part_of(row - static_cast<double>(object.centre_y) / cell,
                        column - static_cast<double>(object.centre_x) / cell);
       }
@@ -217,7 +221,7 @@ nlohmann::json held_out(const VisualTokenizer& model, const Heads& heads, const 
   for (int64_t step = 0; step < kBatches; ++step) {
     const auto scenes = sample_scenes(world, seed, Stream::held_out, 200 + step, 64);
     const TokenizerLosses losses =
-        tokenizer_losses(model, heads, make_batch(world, scenes, grid, preset.preprocess), false);
+        tokenizer_losses(model, heads, make_batch(world, scenes, grid, preset.preprocess, AskParts::yes), false);
     alone += losses.name_alone / kBatches;
     name += losses.name / kBatches;
     part += losses.part_alone / kBatches;
@@ -258,9 +262,9 @@ void train_tokenizer(const StageOptions& options) {
   Prefetch<TokenizerBatch> batches(
       [&](int64_t step) {
         // Every fourth batch is seen at the draft's size.
-        const Grid seen = step % 4 == 3 ? draft : grid;
-        return make_batch(world, sample_scenes(world, seed, Stream::data, step, options.run.batch), seen,
-                          preset.preprocess);
+        const bool small = step % 4 == 3;
+        return make_batch(world, sample_scenes(world, seed, Stream::data, step, options.run.batch),
+                          small ? draft : grid, preset.preprocess, small ? AskParts::no : AskParts::yes);
       },
       run.first_step(), options.run.steps);
   for (int64_t step = run.first_step(); run.running(step); ++step) {

@@ -109,9 +109,9 @@ bool World::stands_out(const Object& object, int64_t background) const {
   return assets_->emoji_stands_out.at(object.index).at(background) != 0;
 }
 
-// Sets sizes and places from arrangement, objects and text. Numbers are for a picture of 128 pixels. Every object is two
-// visual tokens high and begins where a token begins, and a word has a row of tokens to itself: so an object is always
-// cut into the same parts, few enough for a code each (docs/training.md).
+// Sets sizes and places from arrangement, objects and text. Numbers are for a picture of 128 pixels. Every object is
+// two visual tokens high and begins where a token begins, and a word has a row of tokens to itself: so an object is
+// always cut into the same parts, few enough for a code each (docs/training.md).
 void World::lay_out(Scene& scene) const {
   const auto at = [&](int64_t base) { return scaled(base, options_.size); };
   for (size_t i = 0; i < scene.objects.size(); ++i) {
