@@ -139,8 +139,8 @@ void bench_tokenizer_step(Report& report, const TrainingSizes& sizes, Repeats re
   data.background = ids(kBackgrounds, {batch, cells});
   data.grid = {side, side};
   time_updates(report, "tokenizer." + sizes.name,
-               work_text(batch, concat("x ", side, " x ", side, " tokens"), sizes.name), batch, parameters, repeats,
-               [&] { return train::tokenizer_losses(model, heads, data, /*soft=*/false).total; });
+               work_text(batch, concat("pictures of ", side, " x ", side, " tokens"), sizes.name), batch, parameters,
+               repeats, [&] { return train::tokenizer_losses(model, heads, data, /*soft=*/false).total; });
 }
 
 void bench_ar_step(Report& report, const TrainingSizes& sizes, Repeats repeats) {

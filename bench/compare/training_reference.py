@@ -5,8 +5,8 @@
 
 Needs torch, transformers 5.17.0 and diffusers 0.39.0. PyTorch eager in float32 on the CPU, with the attention the classes
 choose by themselves; losses are those of the stages (src/train/losses), written over the reference classes; AdamW is
-torch.optim.AdamW with its fused kernel, which is faster here than its loop over parameters. --flops counts instead of
-timing: products of matrices, convolutions and attention of one update, forward and backward.
+torch.optim.AdamW with its fused kernel, the one that src/train/optim calls as well. --flops counts instead of timing:
+products of matrices, convolutions and attention of one update, forward and backward.
 """
 
 import argparse
