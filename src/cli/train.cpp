@@ -22,9 +22,9 @@ namespace fs = std::filesystem;
 
 constexpr const char* kFooter = R"(Examples:
   glm-image train vae --out runs/vae --steps 4000
-  glm-image train tokenizer --out runs/tokenizer --steps 20000
-  glm-image train dit --vae runs/vae/final/vae --tokenizer runs/tokenizer/final --out runs/dit --steps 20000
-  glm-image train ar --tokenizer runs/tokenizer/final --out runs/ar --steps 3500 --batch 16 --set accumulate=4
+  glm-image train tokenizer --out runs/tokenizer --steps 7000
+  glm-image train dit --vae runs/vae/final/vae --tokenizer runs/tokenizer/final --out runs/dit --steps 4000
+  glm-image train ar --tokenizer runs/tokenizer/final --out runs/ar --steps 1800 --batch 16 --set accumulate=4
   glm-image train assemble --vae runs/vae/final --dit runs/dit/final --ar runs/ar/final --out checkpoints/mine
 
   glm-image train dit --list-settings

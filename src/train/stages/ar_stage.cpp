@@ -1,8 +1,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -13,6 +11,7 @@
 #include "models/ar/positions.h"
 #include "text/chat_template.h"
 #include "train/data/corpus.h"
+#include "train/losses/ar_loss.h"
 #include "train/presets.h"
 #include "train/random.h"
 #include "train/run.h"
@@ -28,12 +27,6 @@ struct Sequence {
   std::vector<int64_t> ids;
   PositionTable positions;
   int64_t prompt_length = 0;
-};
-
-struct SequenceBatch {
-  at::Tensor ids;        // (B, T) int64, padded on the right with the end id
-  at::Tensor positions;  // (3, B, T) int64
-  at::Tensor targets;    // (B, T) int64: the next id where it counts, else -100
 };
 
 Sequence make_sequence(const ArConfig& config, const ChatTemplate& chat, const Corpus& corpus, const CorpusBatch& batch,
@@ -83,17 +76,6 @@ SequenceBatch make_batch(const ArConfig& config, const ChatTemplate& chat, const
   }
   out.positions = positions_tensor(positions).narrow(2, 0, width);
   return out;
-}
-
-at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch,
-                         Activations activations = Activations::keep) {
-  const at::Tensor hidden =
-      model.forward(model.embed(batch.ids), model.rope(batch.positions), std::nullopt, activations);  // (B, T, D)
-  // The head runs only where something is to be predicted: prompts are half of all places.
-  const at::Tensor flat = batch.targets.flatten();
-  const at::Tensor places = (flat >= 0).nonzero().flatten();                             // (n)
-  const at::Tensor logits = model.logits(hidden.flatten(0, 1).index_select(0, places));  // (n, Vv)
-  return at::cross_entropy_loss(logits, flat.index_select(0, places));
 }
 
 }  // namespace

@@ -1,11 +1,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/abs.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/exp.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/mse_loss.h>
-#include <ATen/ops/randn.h>
 
 #include <cmath>
 
@@ -13,6 +10,7 @@
 #include "models/vae/vae.h"
 #include "train/data/prefetch.h"
 #include "train/data/world_batches.h"
+#include "train/losses/vae_loss.h"
 #include "train/presets.h"
 #include "train/run.h"
 #include "train/stages/export.h"
@@ -20,34 +18,6 @@
 
 namespace glmimage::train {
 namespace {
-
-// L1 of the differences between neighbouring pixels: keeps edges sharp where plain L1 and L2 blur them.
-at::Tensor gradient_loss(const at::Tensor& a, const at::Tensor& b) {
-  auto dx = [](const at::Tensor& t) { return t.slice(3, 1) - t.slice(3, 0, -1); };
-  auto dy = [](const at::Tensor& t) { return t.slice(2, 1) - t.slice(2, 0, -1); };
-  return (dx(a) - dx(b)).abs().mean() + (dy(a) - dy(b)).abs().mean();
-}
-
-struct VaeLosses {
-  at::Tensor total, l1, kl;
-  double psnr = 0;  // dB, pixels in 0..1
-};
-
-// L1 + ½·L2 + gradients + 2e-4·KL(q(z|x) ‖ N(0, 1)) per latent (Kingma and Welling 2014).
-VaeLosses vae_losses(const Vae& vae, const at::Tensor& pixels, at::Generator noise) {
-  const Moments moments = vae.encode(pixels);  // (B, C, h, w) each
-  const at::Tensor epsilon = at::randn(moments.mean.sizes(), noise, at::kFloat);
-  const at::Tensor latents = moments.mean + at::exp(0.5 * moments.logvar) * epsilon;
-  const at::Tensor decoded = vae.decode(latents);  // (B, 3, H, W)
-  const at::Tensor l1 = (decoded - pixels).abs().mean(), l2 = at::mse_loss(decoded, pixels);
-  const at::Tensor kl = 0.5 * (moments.mean * moments.mean + at::exp(moments.logvar) - 1.0 - moments.logvar).mean();
-  VaeLosses losses;
-  losses.total = l1 + 0.5 * l2 + gradient_loss(decoded, pixels) + 2e-4 * kl;
-  losses.l1 = l1;
-  losses.kl = kl;
-  losses.psnr = -10 * std::log10(l2.item<double>() / 4);
-  return losses;
-}
 
 // Mean and standard deviation of every latent channel over whole pictures; the DiT works on latents so normalised.
 void measure_latents(Vae& vae, const world::World& world, uint64_t seed) {
