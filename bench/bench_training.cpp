@@ -1,19 +1,14 @@
 // How long one update of each training stage takes: forward, the stage's own loss, backward, clipping and AdamW, in
 // float32 on random data. Prints JSON; bench/compare/run_training holds it against the reference classes.
 
-#include <c10/util/Exception.h>
-#include <malloc.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
-#include <exception>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "bench/program.h"
 #include "bench/report.h"
 #include "bench/training.h"
 #include "core/error.h"
@@ -32,9 +27,7 @@ struct Options {
 };
 
 nlohmann::ordered_json run(const Options& options) {
-  // As `glm-image train`: steps allocate and free the same large blocks again and again.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, -1);
+  keep_freed_memory();
   set_threads(options.threads);
   std::vector<TrainingSizes> all;
   for (const std::string& name : options.sizes) {
@@ -78,17 +71,7 @@ int main_of(int argc, char** argv) {
   app.add_flag("--quick", options.quick, "A smoke run with tiny sizes: the numbers mean nothing");
   app.add_option("-o,--out", options.out, "Write the JSON to this file instead of printing it");
   CLI11_PARSE(app, argc, argv);
-  std::ofstream file;  // opened first: nobody measures for an hour in vain
-  if (!options.out.empty()) {
-    file.open(options.out);
-    if (!file) fail(ErrorKind::usage, options.out, ": cannot be written");
-  }
-  const std::string text = run(options).dump(2);
-  if (options.out.empty()) {
-    std::printf("%s\n", text.c_str());
-  } else if (!(file << text << '\n').flush()) {
-    fail(ErrorKind::usage, options.out, ": cannot be written; is the disk full?");
-  }
+  measure_and_write(options.out, [&] { return run(options); });
   return 0;
 }
 
@@ -96,12 +79,5 @@ int main_of(int argc, char** argv) {
 }  // namespace glmimage::bench
 
 int main(int argc, char** argv) {
-  try {
-    return glmimage::bench::main_of(argc, argv);
-  } catch (const c10::Error& error) {
-    std::fprintf(stderr, "bench_training: %s\n", error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "bench_training: %s\n", error.what());
-  }
-  return 1;
+  return glmimage::bench::run_program("bench_training", glmimage::bench::main_of, argc, argv);
 }

@@ -161,10 +161,8 @@ void bench_ar_step(Report& report, const TrainingSizes& sizes, Repeats repeats) 
 
 void bench_dit_step(Report& report, const TrainingSizes& sizes, Repeats repeats) {
   train::FlowModel model{DitModel(sizes.preset.dit), GlyphEncoder(sizes.preset.glyph)};
-  ParameterList parameters, glyph_parameters;
-  model.dit.list(parameters);
-  model.glyph.list(glyph_parameters);
-  parameters.insert(parameters.end(), glyph_parameters.begin(), glyph_parameters.end());
+  ParameterList parameters;
+  model.list(parameters);
   const int64_t batch = sizes.dit_batch, side = sizes.dit_side, tokens = (side / 16) * (side / 16);
   train::CorpusBatch data;
   data.captions.assign(static_cast<size_t>(batch), "a green sign with the text \"OPEN\"");

@@ -1,9 +1,8 @@
-#include <malloc.h>
-
 #include <cstdio>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -12,6 +11,7 @@
 #include "cli/train_settings.h"
 #include "core/device.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "train/stages/assemble.h"
 #include "train/stages/stages.h"
 
@@ -85,6 +85,21 @@ void refuse_unread(const TrainCommand& command) {
   for (const auto& [setting, value] : given.values) refuse(flag_of(setting).c_str(), true);
 }
 
+// Settings that the stages do not read yet are refused rather than passed over in silence.
+void refuse_unread_settings(train::TrainConfig config) {
+  static const std::set<std::string> unread = {"data",      "data_config", "workers", "held_out", "vae",
+                                               "tokenizer", "ar",          "dit",     "lora"};
+  train::TrainConfig defaults = train::TrainConfig::of_stage(config.stage);
+  const train::FieldList given = config.fields(), usual = defaults.fields();
+  for (size_t i = 0; i < given.fields().size(); ++i) {
+    const train::Field& field = given.fields()[i];
+    const std::string section = field.name.substr(0, field.name.find('.'));
+    if (!unread.contains(section) || field.get() == usual.fields()[i].get()) continue;
+    fail(ErrorKind::usage, "'", field.name, "' is ", field.get().dump(), ", and stage ", config.stage,
+         " does not read it yet; it works with ", usual.fields()[i].get().dump());
+  }
+}
+
 train::Resume parse_resume(const std::string& text) {
   if (text == "auto") return {};
   if (text == "never") return {.from = train::Resume::From::never};
@@ -106,10 +121,10 @@ int train_stage(const TrainCommand& command) {
     fail(ErrorKind::usage, "--resume ", command.resume, " and --init ", command.init.string(),
          " contradict each other: both say which weights the run begins with");
   }
+  if (!options.init.empty()) fail(ErrorKind::usage, "--init is not supported yet: stages begin from random numbers");
+  refuse_unread_settings(options.config);
   watch_interrupts(Patience::steady);
-  // Steps allocate and free the same large blocks again and again: keep them instead of giving them back to the system.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, -1);
+  keep_freed_memory();
   set_threads(command.threads);
   options.device = open_device(parse_device(command.device));
   stages().at(command.stage)(options);

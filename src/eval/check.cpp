@@ -6,7 +6,7 @@
 #include <limits>
 #include <map>
 
-#include "eval/edit_distance.h"
+#include "text/edit_distance.h"
 #include "train/world/world_tables.h"
 
 namespace glmimage::eval {

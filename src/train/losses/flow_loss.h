@@ -13,6 +13,11 @@ namespace glmimage::train {
 
 // What stage dit trains together.
 struct FlowModel {
+  void list(ParameterList& list) {
+    dit.list(list);
+    glyph.list(list);
+  }
+
   DitModel dit;
   GlyphEncoder glyph;
 };

@@ -11,6 +11,7 @@
 #include "train/stages/stages.h"
 
 namespace glmimage::train {
+
 void train_dit(const StageOptions& options) {
   const Beginning beginning = begin_run("dit", options);
   const Preset preset = find_preset(options.config.preset);
@@ -19,10 +20,7 @@ void train_dit(const StageOptions& options) {
 
   FlowModel model{DitModel(preset.dit), GlyphEncoder(preset.glyph)};
   ParameterList trained;
-  model.dit.list(trained);
-  ParameterList glyph_list;
-  model.glyph.list(glyph_list);
-  trained.insert(trained.end(), glyph_list.begin(), glyph_list.end());
+  model.list(trained);
   init_parameters(trained, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
   look_at_neighbours(model.dit);
 

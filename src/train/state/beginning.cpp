@@ -1,7 +1,6 @@
 #include "train/state/beginning.h"
 
 #include <cstdio>
-#include <set>
 #include <system_error>
 #include <vector>
 
@@ -77,29 +76,12 @@ fs::path choose(const StageOptions& options) {
        options.resume.folder.string(), " asks for others; --resume auto goes on from its own, else give another --out");
 }
 
-// Settings that the stages do not read yet are refused rather than passed over in silence.
-void refuse_unread(const StageOptions& options, TrainConfig config) {
-  if (!options.init.empty()) fail(ErrorKind::usage, "--init is not supported yet: stages begin from random numbers");
-  TrainConfig defaults = TrainConfig::of_stage(config.stage);
-  const FieldList given = config.fields(), usual = defaults.fields();
-  for (size_t i = 0; i < given.fields().size(); ++i) {
-    const Field& field = given.fields()[i];
-    const std::string section = field.name.substr(0, field.name.find('.'));
-    static const std::set<std::string> unread = {"data",      "data_config", "workers", "held_out", "vae",
-                                                 "tokenizer", "ar",          "dit",     "lora"};
-    if (!unread.contains(section) || field.get() == usual.fields()[i].get()) continue;
-    fail(ErrorKind::usage, "'", field.name, "' is ", field.get().dump(), ", and stage ", config.stage,
-         " does not read it yet; it works with ", usual.fields()[i].get().dump());
-  }
-}
-
 }  // namespace
 
 Beginning begin_run(const std::string& stage, const StageOptions& options) {
   TrainConfig config = options.config;
   config.stage = stage;
   config.check();
-  refuse_unread(options, config);
   std::error_code error;
   fs::create_directories(options.out, error);
   if (error) fail(ErrorKind::io, options.out.string(), ": cannot be made: ", error.message());

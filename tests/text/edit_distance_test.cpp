@@ -1,8 +1,8 @@
-#include "eval/edit_distance.h"
+#include "text/edit_distance.h"
 
 #include <gtest/gtest.h>
 
-namespace glmimage::eval {
+namespace glmimage {
 namespace {
 
 TEST(EditDistance, CountsChanges) {
@@ -32,4 +32,4 @@ TEST(EditDistance, IsNormalisedByTheLonger) {
 }
 
 }  // namespace
-}  // namespace glmimage::eval
+}  // namespace glmimage

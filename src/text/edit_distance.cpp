@@ -1,4 +1,4 @@
-#include "eval/edit_distance.h"
+#include "text/edit_distance.h"
 
 #include <algorithm>
 #include <numeric>
@@ -6,7 +6,7 @@
 
 #include "text/utf8.h"
 
-namespace glmimage::eval {
+namespace glmimage {
 namespace {
 
 std::vector<char32_t> characters(const std::string& text) {
@@ -41,4 +41,4 @@ double normalised_edit_distance(const std::string& a, const std::string& b) {
   return longer == 0 ? 0 : static_cast<double>(distance(left, right)) / static_cast<double>(longer);
 }
 
-}  // namespace glmimage::eval
+}  // namespace glmimage
