@@ -1,107 +1,193 @@
-#include <malloc.h>
-
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/train_settings.h"
 #include "core/device.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "train/stages/assemble.h"
 #include "train/stages/stages.h"
 
 namespace glmimage::cli {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr const char* kFooter = R"(Examples:
   glm-image train vae --out runs/vae --steps 4000
-  glm-image train tokenizer --out runs/tokenizer --steps 20000
-  glm-image train dit --vae runs/vae/final/vae --tokenizer runs/tokenizer/final --out runs/dit --steps 20000
-  glm-image train ar --tokenizer runs/tokenizer/final --out runs/ar --steps 3500
+  glm-image train tokenizer --out runs/tokenizer --steps 7000
+  glm-image train dit --vae runs/vae/final/vae --tokenizer runs/tokenizer/final --out runs/dit --steps 4000
+  glm-image train ar --tokenizer runs/tokenizer/final --out runs/ar --steps 1800 --batch 16 --set accumulate=4
   glm-image train assemble --vae runs/vae/final --dit runs/dit/final --ar runs/ar/final --out checkpoints/mine
 
-A run that is stopped (Ctrl-C, SIGTERM) saves its state; the same command goes on from there. 'assemble' trains nothing:
-it puts the results together as a checkpoint.)";
+  glm-image train dit --list-settings
+  glm-image train dit --config runs/dit/config.json --set precision=bfloat16 --set recompute=true --out runs/dit-2 …
+  glm-image train ar --resume runs/ar --out runs/ar-long --steps 7000 …
 
-struct Stage {
-  void (*train)(const train::StageOptions&);
-  double learning_rate;
-  int64_t batch;
-  double ema_decay;
-};
+A run that is stopped (Ctrl-C, SIGTERM, a power cut) goes on with the same command. 'assemble' trains nothing: it puts
+the results together as a checkpoint. Settings come from the stage's defaults, then --config, then --set and flags.)";
 
-const std::map<std::string, Stage>& stages() {
-  static const std::map<std::string, Stage> table = {{"vae", {train::train_vae, 1e-3, 8, 0.998}},
-                                                     {"tokenizer", {train::train_tokenizer, 1e-3, 64, 0.998}},
-                                                     {"dit", {train::train_dit, 1e-3, 32, 0.999}},
-                                                     {"ar", {train::train_ar, 2e-3, 64, 0.998}}};
+using TrainStage = void (*)(const train::StageOptions&);
+
+const std::map<std::string, TrainStage>& stages() {
+  static const std::map<std::string, TrainStage> table = {{"vae", train::train_vae},
+                                                          {"tokenizer", train::train_tokenizer},
+                                                          {"dit", train::train_dit},
+                                                          {"ar", train::train_ar}};
   return table;
 }
 
-struct TrainOptions {
+// The settings that have a flag of their own.
+const std::vector<std::pair<const char*, const char*>>& setting_flags() {
+  static const std::vector<std::pair<const char*, const char*>> table = {
+      {"preset", "Sizes of a model trained from nothing: tiny or mini"},
+      {"steps", "Updates in all"},
+      {"batch", "Pictures of one pass; an update has 'accumulate' passes"},
+      {"learning_rate", "Peak of the learning rate"},
+      {"save_every", "Updates between saved states; 0: at the end alone"},
+      {"seed", "Of weights, data and noise"}};
+  return table;
+}
+
+struct TrainCommand {
   std::string stage;
-  train::StageOptions stage_options;
-  std::filesystem::path dit, ar;
-  double learning_rate = 0;
-  int64_t batch = 0;
+  SettingFlags settings;
+  fs::path out, init, vae, tokenizer, dit, ar;
+  std::string resume = "auto", device = "cpu";
   int threads = 0;
+  bool list_settings = false;
 };
 
-int train_stage(TrainOptions options) {
+// What the stage would not read is a misunderstanding, not a wish to be passed over.
+void refuse_unread(const TrainCommand& command) {
+  const bool assembles = command.stage == "assemble", later = command.stage == "dit" || command.stage == "ar";
+  const auto refuse = [&](const char* flag, bool given) {
+    if (given) fail(ErrorKind::usage, "stage ", command.stage, " does not read ", flag);
+  };
+  refuse("--dit", !assembles && !command.dit.empty());
+  refuse("--ar", !assembles && !command.ar.empty());
+  refuse("--vae", !assembles && !later && !command.vae.empty());
+  refuse("--tokenizer", !later && !command.tokenizer.empty());
+  if (!assembles) return;
+  const SettingFlags& given = command.settings;
+  refuse("--config", !given.config.empty());
+  refuse("--set", !given.assignments.empty());
+  refuse("--data", !given.data.empty());
+  refuse("--init", !command.init.empty());
+  refuse("--resume", command.resume != "auto");
+  for (const auto& [setting, value] : given.values) refuse(flag_of(setting).c_str(), true);
+}
+
+// Settings that the stages do not read yet are refused rather than passed over in silence.
+void refuse_unread_settings(train::TrainConfig config) {
+  static const std::set<std::string> unread = {"data",      "data_config", "workers", "held_out", "vae",
+                                               "tokenizer", "ar",          "dit",     "lora"};
+  train::TrainConfig defaults = train::TrainConfig::of_stage(config.stage);
+  const train::FieldList given = config.fields(), usual = defaults.fields();
+  for (size_t i = 0; i < given.fields().size(); ++i) {
+    const train::Field& field = given.fields()[i];
+    const std::string section = field.name.substr(0, field.name.find('.'));
+    if (!unread.contains(section) || field.get() == usual.fields()[i].get()) continue;
+    fail(ErrorKind::usage, "'", field.name, "' is ", field.get().dump(), ", and stage ", config.stage,
+         " does not read it yet; it works with ", usual.fields()[i].get().dump());
+  }
+}
+
+train::Resume parse_resume(const std::string& text) {
+  if (text == "auto") return {};
+  if (text == "never") return {.from = train::Resume::From::never};
+  if (!fs::is_directory(text)) {
+    fail(ErrorKind::usage, "--resume ", text, ": expected auto, never, a run's folder or one of its saved states");
+  }
+  return {.from = train::Resume::From::folder, .folder = text};
+}
+
+int train_stage(const TrainCommand& command) {
+  train::StageOptions options{.config = settings_of(command.stage, command.settings),
+                              .out = command.out,
+                              .init = command.init,
+                              .vae = command.vae,
+                              .tokenizer = command.tokenizer,
+                              .resume = parse_resume(command.resume),
+                              .stop = &interrupted()};
+  if (options.resume.from == train::Resume::From::folder && !command.init.empty()) {
+    fail(ErrorKind::usage, "--resume ", command.resume, " and --init ", command.init.string(),
+         " contradict each other: both say which weights the run begins with");
+  }
+  if (!options.init.empty()) fail(ErrorKind::usage, "--init is not supported yet: stages begin from random numbers");
+  refuse_unread_settings(options.config);
   watch_interrupts(Patience::steady);
-  // Steps allocate and free the same large blocks again and again: keep them instead of giving them back to the system.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, -1);
-  set_threads(options.threads);
-  const Stage& stage = stages().at(options.stage);
-  train::RunOptions& run = options.stage_options.run;
-  run.stop = &interrupted();
-  run.learning_rate = options.learning_rate > 0 ? options.learning_rate : stage.learning_rate;
-  run.batch = options.batch > 0 ? options.batch : stage.batch;
-  run.ema_decay = stage.ema_decay;
-  stage.train(options.stage_options);
+  keep_freed_memory();
+  set_threads(command.threads);
+  options.device = open_device(parse_device(command.device));
+  stages().at(command.stage)(options);
   return 0;
 }
 
-int assemble(const TrainOptions& options) {
-  for (const auto& [name, folder] :
-       {std::pair("--vae", options.stage_options.vae), {"--dit", options.dit}, {"--ar", options.ar}}) {
+int assemble(const TrainCommand& command) {
+  for (const auto& [name, folder] : {std::pair("--vae", command.vae), {"--dit", command.dit}, {"--ar", command.ar}}) {
     if (folder.empty()) fail(ErrorKind::usage, "'assemble' needs ", name, ": the folder 'final' of that stage's run");
   }
-  train::assemble_checkpoint({options.stage_options.vae, options.dit, options.ar}, options.stage_options.run.out);
+  train::assemble_checkpoint({command.vae, command.dit, command.ar}, command.out);
   return 0;
+}
+
+int run_command(const TrainCommand& command) {
+  if (command.list_settings) {
+    const bool of_stage = stages().contains(command.stage);
+    std::fputs(list_settings(of_stage ? command.stage : "dit").c_str(), stdout);
+    return 0;
+  }
+  if (command.stage.empty()) fail(ErrorKind::usage, "which stage: vae, tokenizer, dit, ar or assemble? (see --help)");
+  if (command.out.empty()) fail(ErrorKind::usage, "--out is missing: the folder of the run");
+  refuse_unread(command);
+  return command.stage == "assemble" ? assemble(command) : train_stage(command);
+}
+
+void add_setting_flags(CLI::App& app, SettingFlags& settings) {
+  for (const auto& [setting, help] : setting_flags()) {
+    app.add_option_function<std::string>(
+        flag_of(setting), [&settings, setting](const std::string& value) { settings.values[setting] = value; }, help);
+  }
+  app.add_option("--config", settings.config, "JSON file of settings, like a run's config.json");
+  app.add_option("--set", settings.assignments, "NAME=VALUE: one setting; give it again for another")
+      ->allow_extra_args(false);
+  app.add_option("--data", settings.data,
+                 "Source of pictures: a folder, a .jsonl list, .tar shards, 'synthetic'; @WEIGHT for a mix")
+      ->allow_extra_args(false);
 }
 
 }  // namespace
 
 void add_train(CLI::App& app, Command& run) {
-  auto options = std::make_shared<TrainOptions>();
-  CLI::App* command = app.add_subcommand("train", "Train one part of a model from scratch on the synthetic world");
+  auto options = std::make_shared<TrainCommand>();
+  CLI::App* command = app.add_subcommand("train", "Train one part of a model");
   command->footer(kFooter);
   command->add_option("stage", options->stage, "vae, tokenizer, dit, ar, or assemble")
-      ->required()
       ->check(CLI::IsMember({"vae", "tokenizer", "dit", "ar", "assemble"}));
-  train::StageOptions& stage = options->stage_options;
+  command->add_option("--out", options->out,
+                      "Folder of the run; the result lands in its final/. Stage assemble: the new checkpoint");
+  add_setting_flags(*command, options->settings);
+  command->add_flag("--list-settings", options->list_settings, "Name all settings with their defaults, and leave");
   command
-      ->add_option("--out", stage.run.out,
-                   "Folder of the run; the result lands in its final/. Stage assemble: the new checkpoint")
-      ->required();
-  command->add_option("--preset", stage.preset, "Sizes: tiny or mini")->capture_default_str();
-  command->add_option("--steps", stage.run.steps, "Updates in all")->capture_default_str()->check(CLI::PositiveNumber);
-  command->add_option("--batch", options->batch, "Pictures an update; 0: the stage's own");
-  command->add_option("--learning-rate", options->learning_rate, "Peak; 0: the stage's own");
-  command->add_option("--save-every", stage.run.save_every, "Updates between saved states")->capture_default_str();
-  command->add_option("--seed", stage.run.seed, "Of weights, data and noise")->capture_default_str();
-  command->add_option("--vae", stage.vae, "Folder of a trained VAE (stages dit and assemble)");
-  command->add_option("--tokenizer", stage.tokenizer, "Folder of a trained visual tokenizer (stages dit and ar)");
+      ->add_option("--resume", options->resume,
+                   "auto: go on from the newest state in --out; never: start over; or the folder of a run or a state")
+      ->capture_default_str();
+  command->add_option("--init", options->init, "Folder of weights to begin with, in the published layout");
+  command->add_option("--vae", options->vae, "Folder of a trained VAE (stages dit and assemble)");
+  command->add_option("--tokenizer", options->tokenizer, "Folder of a trained visual tokenizer (stages dit and ar)");
   command->add_option("--dit", options->dit, "Folder of a trained DiT and text encoder (stage assemble)");
   command->add_option("--ar", options->ar, "Folder of a trained language model (stage assemble)");
+  command->add_option("--device", options->device, "cpu, cuda, cuda:N, npu or npu:N")->capture_default_str();
   command->add_option("--threads", options->threads, "Processor threads; 0: one a core")->capture_default_str();
-  command->callback([options, &run] {
-    run = [options] { return options->stage == "assemble" ? assemble(*options) : train_stage(*options); };
-  });
+  command->callback([options, &run] { run = [options] { return run_command(*options); }; });
 }
 
 }  // namespace glmimage::cli

@@ -92,9 +92,8 @@ Preset find_preset(const std::string& name) {
   if (name == "mini") {
     Sizes sizes;
     sizes.vae_widths = {32, 32, 64, 128};
-    Preset preset = make_preset(name, sizes, 128);
-    preset.languages = world::Languages::english_and_chinese;
-    return preset;
+    sizes.codes = 1536;
+    return make_preset(name, sizes, 128);
   }
   if (name == "tiny") {
     Sizes sizes;

@@ -19,7 +19,7 @@ struct Preset {
   world::Languages languages = world::Languages::english;  // of the pictures' texts and captions
   int64_t draft_size = 2;  // tokens a side of the draft grid of a square picture (published: 16)
   int64_t corpus_size =
-      12288;  // pictures encoded once for stage dit; stage ar, whose entries are small, takes four times as many
+      20480;  // pictures encoded once for stage dit; stage ar, whose entries are small, takes four times as many
   int64_t bpe_merges = 512;
   VaeConfig vae;
   VisionConfig vision;

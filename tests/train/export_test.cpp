@@ -28,7 +28,7 @@ class ExportTest : public testing::Test {
     later.vae = root_ / "vae/final/vae";
     later.tokenizer = root_ / "tokenizer/final";
     train_dit(later);
-    later.run.out = root_ / "ar";
+    later.out = root_ / "ar";
     train_ar(later);
   }
   static TrainedParts parts() { return {root_ / "vae/final", root_ / "dit/final", root_ / "ar/final"}; }

@@ -21,13 +21,13 @@ inline std::filesystem::path fresh_folder(const std::string& name) {
 // A run of the smallest preset: a few milliseconds a step.
 inline StageOptions tiny_stage(const std::filesystem::path& out, int64_t steps) {
   StageOptions options;
-  options.preset = "tiny";
-  options.run.out = out;
-  options.run.steps = steps;
-  options.run.batch = 2;
-  options.run.warmup = 2;
-  options.run.save_every = 0;
-  options.run.log_every = 1000;
+  options.out = out;
+  options.config.preset = "tiny";
+  options.config.steps = steps;
+  options.config.batch = 2;
+  options.config.warmup = 2;
+  options.config.save_every = 0;
+  options.config.log_every = 1000;
   return options;
 }
 

@@ -44,7 +44,7 @@ std::string cache_key(const Preset& preset, const StageOptions& options, CorpusP
                       const std::vector<std::string>& captions) {
   std::string key =
       concat(preset.name, " ", preset.picture_size, " ", preset.draft_size, " ", preset.corpus_size, " ",
-             options.run.seed, " ", parts == CorpusParts::latents ? "latents" : "ids", " ", fingerprint(captions));
+             options.config.seed, " ", parts == CorpusParts::latents ? "latents" : "ids", " ", fingerprint(captions));
   for (const fs::path& folder : {options.tokenizer, options.vae}) {
     if (folder.empty()) continue;
     const WeightFiles weights = WeightFiles::open(folder);
@@ -74,11 +74,12 @@ Corpus Corpus::build(const world::World& world, const Preset& preset, const Stag
 
   // Captions cost nothing; they are made again from the seed rather than stored.
   for (int64_t first = 0; first < count; first += kChunk) {
-    for (auto& scene : sample_scenes(world, options.run.seed, Stream::data, first, std::min(kChunk, count - first))) {
+    for (auto& scene :
+         sample_scenes(world, options.config.seed, Stream::data, first, std::min(kChunk, count - first))) {
       corpus.captions_.push_back(std::move(scene.caption));
     }
   }
-  const fs::path file = options.run.out / "corpus.safetensors";
+  const fs::path file = options.out / "corpus.safetensors";
   const std::string key = cache_key(preset, options, parts, corpus.captions_);
   if (fs::exists(file)) {
     const SafetensorsFile cached = SafetensorsFile::open(file);
@@ -101,7 +102,7 @@ Corpus Corpus::build(const world::World& world, const Preset& preset, const Stag
         Chunk out;
         const int64_t first = chunk * kChunk;
         for (const auto& scene :
-             sample_scenes(world, options.run.seed, Stream::data, first, std::min(kChunk, count - first))) {
+             sample_scenes(world, options.config.seed, Stream::data, first, std::min(kChunk, count - first))) {
           out.images.push_back(world.render(scene));
         }
         return out;
@@ -132,7 +133,7 @@ Corpus Corpus::build(const world::World& world, const Preset& preset, const Stag
     corpus.latents_ = at::cat(latent_chunks);
     tensors.emplace_back("latents", corpus.latents_);
   }
-  fs::create_directories(options.run.out);
+  fs::create_directories(options.out);
   write_safetensors(file, tensors, {{"key", key}});
   return corpus;
 }

@@ -1,96 +1,45 @@
 #include "train/data/data_config.h"
 
 #include <set>
-#include <string>
-#include <utility>
 
 #include "core/error.h"
 
 namespace glmimage::train {
-namespace {
 
-using nlohmann::json;
+const std::vector<std::pair<const char*, Fit>> EnumNames<Fit>::names = {
+    {"cover", Fit::cover}, {"stretch", Fit::stretch}, {"window", Fit::window}};
+const std::vector<std::pair<const char*, CropAt>> EnumNames<CropAt>::names = {{"centre", CropAt::centre},
+                                                                              {"random", CropAt::random}};
+const std::vector<std::pair<const char*, LastBatch>> EnumNames<LastBatch>::names = {
+    {"drop", LastBatch::drop}, {"pad", LastBatch::pad}, {"carry", LastBatch::carry}};
+const std::vector<std::pair<const char*, CaptionRule>> EnumNames<CaptionRule>::names = {
+    {"required", CaptionRule::required}, {"optional", CaptionRule::optional}};
+const std::vector<std::pair<const char*, SmallPicture>> EnumNames<SmallPicture>::names = {
+    {"enlarge", SmallPicture::enlarge}, {"skip", SmallPicture::skip}};
+const std::vector<std::pair<const char*, BrokenPicture>> EnumNames<BrokenPicture>::names = {
+    {"replace", BrokenPicture::replace}, {"fail", BrokenPicture::fail}};
 
-template <typename Value>
-using Names = std::vector<std::pair<const char*, Value>>;
-
-const Names<Fit> kFits = {{"cover", Fit::cover}, {"stretch", Fit::stretch}, {"window", Fit::window}};
-const Names<CropAt> kCrops = {{"centre", CropAt::centre}, {"random", CropAt::random}};
-const Names<LastBatch> kLastBatches = {{"drop", LastBatch::drop}, {"pad", LastBatch::pad}, {"carry", LastBatch::carry}};
-const Names<CaptionRule> kCaptionRules = {{"required", CaptionRule::required}, {"optional", CaptionRule::optional}};
-const Names<SmallPicture> kSmall = {{"enlarge", SmallPicture::enlarge}, {"skip", SmallPicture::skip}};
-const Names<BrokenPicture> kBroken = {{"replace", BrokenPicture::replace}, {"fail", BrokenPicture::fail}};
-
-template <typename Value>
-const char* to_name(const Names<Value>& names, Value value) {
-  for (const auto& [name, candidate] : names) {
-    if (candidate == value) return name;
-  }
-  fail(ErrorKind::internal, "a data setting has a value without a name");
+void DataConfig::add_fields(FieldList& list, const std::string& prefix) {
+  list.add(prefix + "areas", areas, "pixel areas of the buckets: 512 stands for 512 x 512");
+  list.add(prefix + "bucket_aspect", bucket_aspect, "buckets are at most this long", 1, 16);
+  list.add(prefix + "max_aspect", max_aspect, "pictures that are longer are passed over", 1, 1e6);
+  list.add(prefix + "min_side", min_side, "pixels; smaller pictures are passed over", 1, kMaxImageSide);
+  list.add(prefix + "max_side", max_side, "pixels; larger pictures are passed over", 1, kMaxImageSide);
+  list.add_choice(prefix + "fit", fit, "to the bucket: cover, stretch or window");
+  list.add_choice(prefix + "crop", crop, "where what stands over is cut off: centre or random");
+  list.add(prefix + "flip", flip, "share of mirrored pictures", 0, 1);
+  list.add(prefix + "caption_dropout", caption_dropout, "share of empty captions", 0, 1);
+  list.add_choice(prefix + "last_batch", last_batch, "of a bucket's epoch: carry, pad or drop");
+  list.add_choice(prefix + "captions", captions, "required or optional");
+  list.add_choice(prefix + "small_pictures", small_pictures, "enlarge or skip");
+  list.add_choice(prefix + "broken_pictures", broken_pictures, "found while training: replace or fail");
 }
 
-template <typename Value>
-void read_name(const JsonObject& from, const char* field, const Names<Value>& names, Value& to) {
-  if (!from.has(field)) return;
-  const std::string text = from.text(field);
-  std::string known;
-  for (const auto& [name, value] : names) {
-    if (text == name) {
-      to = value;
-      return;
-    }
-    known += concat(known.empty() ? "" : ", ", name);
-  }
-  from.reject(field, concat("is '", text, "'; expected one of ", known));
-}
-
-DataConfig read_fields(const JsonObject& from) {
-  DataConfig config;
-  const json fields = config.to_json();
-  for (const auto& item : from.value().items()) {
-    if (!fields.contains(item.key())) from.reject(item.key(), "is unknown");
-  }
-  if (from.has("areas")) config.areas = from.integers("areas");
-  config.bucket_aspect = from.number_or("bucket_aspect", config.bucket_aspect);
-  config.max_aspect = from.number_or("max_aspect", config.max_aspect);
-  config.min_side = from.integer_or("min_side", config.min_side);
-  config.max_side = from.integer_or("max_side", config.max_side);
-  read_name(from, "fit", kFits, config.fit);
-  read_name(from, "crop", kCrops, config.crop);
-  config.flip = from.number_or("flip", config.flip);
-  config.caption_dropout = from.number_or("caption_dropout", config.caption_dropout);
-  read_name(from, "last_batch", kLastBatches, config.last_batch);
-  read_name(from, "captions", kCaptionRules, config.captions);
-  read_name(from, "small_pictures", kSmall, config.small_pictures);
-  read_name(from, "broken_pictures", kBroken, config.broken_pictures);
-  config.check();
-  return config;
-}
-
-}  // namespace
-
-DataConfig DataConfig::from_json(const JsonObject& json) {
-  try {
-    return read_fields(json);
-  } catch (const Error& error) {
-    throw Error(ErrorKind::usage, error.what());  // a file of the user's, not of a checkpoint
-  }
-}
-
-json DataConfig::to_json() const {
-  return {{"areas", areas},
-          {"bucket_aspect", bucket_aspect},
-          {"max_aspect", max_aspect},
-          {"min_side", min_side},
-          {"max_side", max_side},
-          {"fit", to_name(kFits, fit)},
-          {"crop", to_name(kCrops, crop)},
-          {"flip", flip},
-          {"caption_dropout", caption_dropout},
-          {"last_batch", to_name(kLastBatches, last_batch)},
-          {"captions", to_name(kCaptionRules, captions)},
-          {"small_pictures", to_name(kSmall, small_pictures)},
-          {"broken_pictures", to_name(kBroken, broken_pictures)}};
+nlohmann::json DataConfig::to_json() const {
+  DataConfig copy = *this;
+  FieldList list;
+  copy.add_fields(list, "");
+  return list.to_json();
 }
 
 void DataConfig::check() const {
@@ -101,18 +50,8 @@ void DataConfig::check() const {
       fail(ErrorKind::usage, "data: 'areas' has ", side, "; expected different multiples of 32 from 32 to 4096");
     }
   }
-  const auto share = [](const char* name, double value) {
-    if (!(value >= 0 && value <= 1)) fail(ErrorKind::usage, "data: '", name, "' is ", value, "; expected 0 to 1");
-  };
-  share("flip", flip);
-  share("caption_dropout", caption_dropout);
-  if (!(bucket_aspect >= 1 && bucket_aspect <= 16)) {
-    fail(ErrorKind::usage, "data: 'bucket_aspect' is ", bucket_aspect, "; expected 1 to 16");
-  }
-  if (!(max_aspect >= 1)) fail(ErrorKind::usage, "data: 'max_aspect' is ", max_aspect, "; expected 1 or more");
-  if (min_side < 1 || max_side > kMaxImageSide || min_side > max_side) {
-    fail(ErrorKind::usage, "data: sides from ", min_side, " to ", max_side, " px; expected 1 to ", kMaxImageSide,
-         ", the smaller first");
+  if (min_side > max_side) {
+    fail(ErrorKind::usage, "data: sides from ", min_side, " to ", max_side, " px; expected the smaller first");
   }
 }
 

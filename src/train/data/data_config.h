@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "core/image.h"
-#include "core/json.h"
+#include "train/config/fields.h"
 
 namespace glmimage::train {
 
@@ -26,6 +28,31 @@ enum class CaptionRule { required, optional };  // optional: pictures without ca
 enum class SmallPicture { enlarge, skip };      // smaller than the smallest area
 enum class BrokenPicture { replace, fail };     // its header was whole, its pixels are not: found while training
 
+template <>
+struct EnumNames<Fit> {
+  static const std::vector<std::pair<const char*, Fit>> names;
+};
+template <>
+struct EnumNames<CropAt> {
+  static const std::vector<std::pair<const char*, CropAt>> names;
+};
+template <>
+struct EnumNames<LastBatch> {
+  static const std::vector<std::pair<const char*, LastBatch>> names;
+};
+template <>
+struct EnumNames<CaptionRule> {
+  static const std::vector<std::pair<const char*, CaptionRule>> names;
+};
+template <>
+struct EnumNames<SmallPicture> {
+  static const std::vector<std::pair<const char*, SmallPicture>> names;
+};
+template <>
+struct EnumNames<BrokenPicture> {
+  static const std::vector<std::pair<const char*, BrokenPicture>> names;
+};
+
 // How a data set's pictures are chosen and prepared. JSON has the fields' names and the enumerators' names.
 struct DataConfig {
   std::vector<int64_t> areas = {512};  // 512 stands for 512² px; a picture goes to the largest area it fills
@@ -41,8 +68,8 @@ struct DataConfig {
   SmallPicture small_pictures = SmallPicture::enlarge;
   BrokenPicture broken_pictures = BrokenPicture::replace;
 
-  // Missing fields keep their defaults, unknown ones are refused. Throws ErrorKind::usage naming file and field.
-  static DataConfig from_json(const JsonObject& json);
+  // Adds every field under `prefix` and its own name. Points into this object.
+  void add_fields(FieldList& list, const std::string& prefix);
   nlohmann::json to_json() const;
   // Throws ErrorKind::usage for values out of range.
   void check() const;

@@ -1,8 +1,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
@@ -13,8 +11,10 @@
 #include "models/ar/positions.h"
 #include "text/chat_template.h"
 #include "train/data/corpus.h"
+#include "train/losses/ar_loss.h"
 #include "train/presets.h"
 #include "train/random.h"
+#include "train/run.h"
 #include "train/stages/export.h"
 #include "train/stages/processor.h"
 #include "train/stages/stages.h"
@@ -27,12 +27,6 @@ struct Sequence {
   std::vector<int64_t> ids;
   PositionTable positions;
   int64_t prompt_length = 0;
-};
-
-struct SequenceBatch {
-  at::Tensor ids;        // (B, T) int64, padded on the right with the end id
-  at::Tensor positions;  // (3, B, T) int64
-  at::Tensor targets;    // (B, T) int64: the next id where it counts, else -100
 };
 
 Sequence make_sequence(const ArConfig& config, const ChatTemplate& chat, const Corpus& corpus, const CorpusBatch& batch,
@@ -84,21 +78,13 @@ SequenceBatch make_batch(const ArConfig& config, const ChatTemplate& chat, const
   return out;
 }
 
-at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch) {
-  const at::Tensor hidden = model.forward(model.embed(batch.ids), model.rope(batch.positions));  // (B, T, D)
-  // The head runs only where something is to be predicted: prompts are half of all places.
-  const at::Tensor flat = batch.targets.flatten();
-  const at::Tensor places = (flat >= 0).nonzero().flatten();                             // (n)
-  const at::Tensor logits = model.logits(hidden.flatten(0, 1).index_select(0, places));  // (n, Vv)
-  return at::cross_entropy_loss(logits, flat.index_select(0, places));
-}
-
 }  // namespace
 
 void train_ar(const StageOptions& options) {
-  const Preset preset = find_preset(options.preset);
+  const Beginning beginning = begin_run("ar", options);
+  const Preset preset = find_preset(options.config.preset);
   const world::World world = world::World::open({.size = preset.picture_size, .languages = preset.languages});
-  const std::filesystem::path final_folder = options.run.out / "final";
+  const std::filesystem::path final_folder = options.out / "final";
   const ArConfig config = write_text_parts(final_folder, preset, world.caption_corpus());
   const ChatTemplate chat = ChatTemplate::open(
       final_folder / "processor", {config.begin_image_id, config.end_image_id, config.image_placeholder_id});
@@ -107,21 +93,11 @@ void train_ar(const StageOptions& options) {
   ArModel model(config);
   ParameterList trained;
   model.list(trained);
-  init_parameters(trained, make_generator(derive_seed(options.run.seed, Stream::init, 0)));
+  init_parameters(trained, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
 
-  Run run("ar", options.run, trained);
   // The last pictures of the corpus are held out.
-  const int64_t held_out = std::min<int64_t>(512, corpus.size() / 8);
-  for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const CorpusBatch batch = corpus.batch(options.run.seed, step, options.run.batch, held_out);
-    const at::Tensor loss = sequence_loss(model, make_batch(config, chat, corpus, batch));
-    run.optimise(step, loss);
-    run.log(step, {{"loss", loss.item<double>()}});
-    run.save_when_due(step);
-  }
-  if (run.stopping()) return;
-  run.apply_ema();
-  {
+  const int64_t held_out = std::min<int64_t>(options.config.held_out, corpus.size() / 8);
+  const auto held_out_loss = [&]() -> nlohmann::json {
     at::NoGradGuard no_grad;
     double total = 0;
     int64_t batches = 0;
@@ -130,8 +106,20 @@ void train_ar(const StageOptions& options) {
       for (int64_t i = 0; i < 32; ++i) indices[static_cast<size_t>(i)] = first + i;
       total += sequence_loss(model, make_batch(config, chat, corpus, corpus.at(indices))).item<double>();
     }
-    if (batches) run.note({{"held_out_loss", total / static_cast<double>(batches)}});
+    if (batches == 0) return nlohmann::json::object();
+    return {{"loss", total / static_cast<double>(batches)}};
+  };
+  Run run(options, beginning, {.trained = trained, .held_out = held_out_loss});
+  for (int64_t step = run.first_step(); run.running(step); ++step) {
+    run.log(step, run.update(step, [&](int64_t pass) -> Pass {
+      const CorpusBatch batch = corpus.batch(options.config.seed, pass, options.config.batch, held_out);
+      return {.loss = sequence_loss(model, make_batch(config, chat, corpus, batch), activations_of(options.config))};
+    }));
+    run.finish_step(step);
   }
+  if (run.stopping()) return;
+  run.apply_ema();
+  if (held_out > 0) run.note({{"held_out_loss", held_out_loss()}});
   export_language_model(final_folder / "vision_language_encoder", preset, model, options.tokenizer);
 }
 

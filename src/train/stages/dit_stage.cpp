@@ -1,125 +1,44 @@
-#include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/bernoulli.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/mse_loss.h>
-#include <ATen/ops/rand.h>
-#include <ATen/ops/randn.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros.h>
-
-#include <cmath>
-
-#include "core/error.h"
 #include "core/rng.h"
 #include "models/dit/model.h"
 #include "models/glyph/encoder.h"
-#include "text/glyph_text.h"
 #include "train/data/corpus.h"
+#include "train/losses/flow_loss.h"
 #include "train/presets.h"
 #include "train/random.h"
+#include "train/run.h"
 #include "train/stages/export.h"
 #include "train/stages/positional_heads.h"
 #include "train/stages/stages.h"
 
 namespace glmimage::train {
-namespace {
-
-// The resolution shift of inference (spec: scheduler).
-at::Tensor shifted_sigmas(const at::Tensor& times, double mu) { return mu * times / (1.0 + (mu - 1.0) * times); }
-
-// Glyph ids of a batch, right-padded. Every caption of the world quotes at most one word, so a row is one string.
-struct GlyphBatch {
-  at::Tensor ids;   // (B, G) int64
-  at::Tensor mask;  // (B, G) bool
-};
-
-GlyphBatch glyph_batch(const std::vector<std::string>& captions, const std::vector<bool>& dropped) {
-  const ByteTokenizer tokenizer;
-  std::vector<std::vector<int64_t>> rows;
-  size_t longest = 1;
-  for (size_t i = 0; i < captions.size(); ++i) {
-    std::vector<int64_t> row;
-    for (const auto& string : glyph_ids(tokenizer, dropped[i] ? "" : captions[i]))
-      row.insert(row.end(), string.begin(), string.end());
-    longest = std::max(longest, row.size());
-    rows.push_back(std::move(row));
-  }
-  const int64_t count = static_cast<int64_t>(rows.size()), width = static_cast<int64_t>(longest);
-  GlyphBatch batch{at::zeros({count, width}, at::kLong), at::zeros({count, width}, at::kBool)};
-  auto ids = batch.ids.accessor<int64_t, 2>();
-  auto mask = batch.mask.accessor<bool, 2>();
-  for (int64_t i = 0; i < count; ++i) {
-    for (size_t j = 0; j < rows[static_cast<size_t>(i)].size(); ++j) {
-      ids[i][static_cast<int64_t>(j)] = rows[static_cast<size_t>(i)][j];
-      mask[i][static_cast<int64_t>(j)] = true;
-    }
-  }
-  return batch;
-}
-
-struct FlowModel {
-  DitModel dit;
-  GlyphEncoder glyph;
-};
-
-// Flow matching (Lipman et al. 2023; rectified flow, Liu et al. 2023): x = (1 − σ)·x0 + σ·ε, target ε − x0. Prior and
-// glyphs are dropped together for a tenth of the pictures, which is what guidance compares with.
-at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t side, at::Generator noise) {
-  constexpr double kDrop = 0.1;
-  const int64_t count = batch.latents.size(0);
-  // Times in 0..1, twice as many at 1 as in the middle: shapes are decided while the noise is strong.
-  const at::Tensor times = at::rand({count}, noise, at::kFloat).sqrt();  // (B)
-  const double tokens = static_cast<double>(batch.prior_ids.size(1));
-  const at::Tensor sigmas = shifted_sigmas(times, 0.25 + 0.75 * std::sqrt(tokens / 256.0));  // (B)
-  const at::Tensor epsilon = at::randn(batch.latents.sizes(), noise, at::kFloat);            // (B, C, h, w)
-  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < kDrop;                   // (B) bool
-  std::vector<bool> drop_list;
-  for (int64_t i = 0; i < count; ++i) drop_list.push_back(dropped[i].item<bool>());
-  const GlyphBatch glyphs = glyph_batch(batch.captions, drop_list);
-
-  const at::Tensor s = sigmas.view({count, 1, 1, 1});
-  DitInput input;
-  input.latents = (1 - s) * batch.latents + s * epsilon;
-  input.glyphs = model.glyph.forward(glyphs.ids, glyphs.mask);
-  input.glyph_mask = glyphs.mask;
-  input.prior_ids = batch.prior_ids;
-  input.prior_drop = dropped;
-  input.timestep = (times * 1000 - 1).clamp_min(0);
-  input.target_size = at::full({1, 2}, static_cast<double>(side), at::kFloat);
-  input.crop = at::zeros({1, 2}, at::kFloat);
-  return at::mse_loss(model.dit.forward(input), epsilon - batch.latents);
-}
-
-}  // namespace
 
 void train_dit(const StageOptions& options) {
-  const Preset preset = find_preset(options.preset);
+  const Beginning beginning = begin_run("dit", options);
+  const Preset preset = find_preset(options.config.preset);
   const world::World world = world::World::open({.size = preset.picture_size, .languages = preset.languages});
   const Corpus corpus = Corpus::build(world, preset, options, CorpusParts::latents);
 
   FlowModel model{DitModel(preset.dit), GlyphEncoder(preset.glyph)};
   ParameterList trained;
-  model.dit.list(trained);
-  ParameterList glyph_list;
-  model.glyph.list(glyph_list);
-  trained.insert(trained.end(), glyph_list.begin(), glyph_list.end());
-  init_parameters(trained, make_generator(derive_seed(options.run.seed, Stream::init, 0)));
+  model.list(trained);
+  init_parameters(trained, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
   look_at_neighbours(model.dit);
+  read_in_columns(model.dit, model.glyph);
 
-  Run run("dit", options.run, trained);
+  Run run(options, beginning, {.trained = trained});
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const CorpusBatch batch = corpus.batch(options.run.seed, step, options.run.batch);
-    at::Generator noise = make_generator(derive_seed(options.run.seed, Stream::noise, static_cast<uint64_t>(step)));
-    const at::Tensor loss = flow_loss(model, batch, world.size(), noise);
-    run.optimise(step, loss);
-    run.log(step, {{"loss", loss.item<double>()}});
-    run.save_when_due(step);
+    run.log(step, run.update(step, [&](int64_t pass) -> Pass {
+      const CorpusBatch batch = corpus.batch(options.config.seed, pass, options.config.batch);
+      at::Generator noise =
+          make_generator(derive_seed(options.config.seed, Stream::noise, static_cast<uint64_t>(pass)));
+      return {.loss = flow_loss(model, batch, world.size(), noise, activations_of(options.config))};
+    }));
+    run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  export_model(options.run.out / "final" / "transformer", preset.dit.to_json(), model.dit);
-  export_model(options.run.out / "final" / "text_encoder", preset.glyph.to_json(), model.glyph, "model.safetensors");
+  export_model(options.out / "final" / "transformer", preset.dit.to_json(), model.dit);
+  export_model(options.out / "final" / "text_encoder", preset.glyph.to_json(), model.glyph, "model.safetensors");
 }
 
 }  // namespace glmimage::train

@@ -1,10 +1,13 @@
 #include "train/stages/positional_heads.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/std.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <initializer_list>
 #include <vector>
 
 namespace glmimage::train {
@@ -14,16 +17,18 @@ struct Offset {
   double down, right;  // tokens
 };
 
+constexpr int64_t kRows = 0, kColumns = 1;  // axes of the rotary embedding
+
 // The bias of one head, (head_dim), for queries (offset 0) and for keys seen `offset` away. Turned by the rotary
 // embedding, the product of the two is greatest where key − query = offset: pair j of an axis adds
 // share_j · cos(frequency_j · (distance − offset)), and three fast frequencies make one narrow peak within 16 tokens.
-std::vector<float> head_bias(int64_t head_dim, Offset offset) {
+std::vector<float> head_bias(int64_t head_dim, Offset offset, std::initializer_list<int64_t> axes = {kRows, kColumns}) {
   constexpr double kStrength = 2.5;  // against projections of about 1
   constexpr std::array<double, 3> kShares = {0.5, 0.35, 0.15};
   const int64_t pairs = head_dim / 4;  // of one axis
   std::vector<float> bias(static_cast<size_t>(head_dim), 0.0F);
-  for (const int64_t axis : {0, 1}) {
-    const double distance = axis == 0 ? offset.down : offset.right;
+  for (const int64_t axis : axes) {
+    const double distance = axis == kRows ? offset.down : offset.right;
     for (int64_t j = 0; j < std::min<int64_t>(pairs, kShares.size()); ++j) {
       const double frequency = std::pow(10000.0, -static_cast<double>(j) / static_cast<double>(pairs));
       const double size = kStrength * std::sqrt(kShares[static_cast<size_t>(j)] * static_cast<double>(head_dim) / 2);
@@ -57,6 +62,19 @@ void look_at_neighbours(DitModel& model) {
       set_head(block.to_k.bias, head, head_bias(block.head_dim, {reach * direction.down, reach * direction.right}));
     }
   }
+}
+
+void read_in_columns(DitModel& model, GlyphEncoder& glyph) {
+  at::NoGradGuard no_grad;
+  for (size_t i = 1; i < model.transformer_blocks.size(); i += 2) {
+    DitBlock& block = model.transformer_blocks[i];
+    for (int64_t head = 0; head < block.heads / 2; ++head) {
+      set_head(block.to_q.bias, head, head_bias(block.head_dim, {0, 0}, {kColumns}));
+    }
+  }
+  constexpr double kSpread = 2;  // of scores; those of the projections begin near 1
+  at::Tensor& bias = glyph.relative_attention_bias.weight;
+  bias.mul_(kSpread / bias.std());
 }
 
 }  // namespace glmimage::train

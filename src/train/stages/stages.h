@@ -1,21 +1,11 @@
 #pragma once
 
-#include <filesystem>
-#include <string>
-
-#include "train/run.h"
+#include "train/stage_options.h"
 
 namespace glmimage::train {
 
-// What all four stages are told beside their run.
-struct StageOptions {
-  RunOptions run;
-  std::string preset = "mini";
-  std::filesystem::path vae, tokenizer;  // folders of finished parts that a later stage builds on
-};
-
 // Each stage trains one part of GLM-Image from random numbers (or from its newest saved state) on the synthetic world
-// and writes the part in the published layout to run.out/final. One file a stage, each a loop that reads top to bottom.
+// and writes the part in the published layout to out/final. One file a stage, each a loop that reads top to bottom.
 //   vae        pictures <-> latents: final/vae
 //   tokenizer  pictures -> visual tokens: final/ with the visual tower and the codebook
 //   dit        visual tokens and glyphs -> latents: final/transformer, final/text_encoder; needs `vae` and `tokenizer`

@@ -1,11 +1,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/abs.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/exp.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/mse_loss.h>
-#include <ATen/ops/randn.h>
 
 #include <cmath>
 
@@ -13,40 +10,14 @@
 #include "models/vae/vae.h"
 #include "train/data/prefetch.h"
 #include "train/data/world_batches.h"
+#include "train/losses/vae_loss.h"
 #include "train/presets.h"
+#include "train/run.h"
 #include "train/stages/export.h"
 #include "train/stages/stages.h"
 
 namespace glmimage::train {
 namespace {
-
-// L1 of the differences between neighbouring pixels: keeps edges sharp where plain L1 and L2 blur them.
-at::Tensor gradient_loss(const at::Tensor& a, const at::Tensor& b) {
-  auto dx = [](const at::Tensor& t) { return t.slice(3, 1) - t.slice(3, 0, -1); };
-  auto dy = [](const at::Tensor& t) { return t.slice(2, 1) - t.slice(2, 0, -1); };
-  return (dx(a) - dx(b)).abs().mean() + (dy(a) - dy(b)).abs().mean();
-}
-
-struct VaeLosses {
-  at::Tensor total, l1, kl;
-  double psnr = 0;  // dB, pixels in 0..1
-};
-
-// L1 + ½·L2 + gradients + 2e-4·KL(q(z|x) ‖ N(0, 1)) per latent (Kingma and Welling 2014).
-VaeLosses vae_losses(const Vae& vae, const at::Tensor& pixels, at::Generator noise) {
-  const Moments moments = vae.encode(pixels);  // (B, C, h, w) each
-  const at::Tensor epsilon = at::randn(moments.mean.sizes(), noise, at::kFloat);
-  const at::Tensor latents = moments.mean + at::exp(0.5 * moments.logvar) * epsilon;
-  const at::Tensor decoded = vae.decode(latents);  // (B, 3, H, W)
-  const at::Tensor l1 = (decoded - pixels).abs().mean(), l2 = at::mse_loss(decoded, pixels);
-  const at::Tensor kl = 0.5 * (moments.mean * moments.mean + at::exp(moments.logvar) - 1.0 - moments.logvar).mean();
-  VaeLosses losses;
-  losses.total = l1 + 0.5 * l2 + gradient_loss(decoded, pixels) + 2e-4 * kl;
-  losses.l1 = l1;
-  losses.kl = kl;
-  losses.psnr = -10 * std::log10(l2.item<double>() / 4);
-  return losses;
-}
 
 // Mean and standard deviation of every latent channel over whole pictures; the DiT works on latents so normalised.
 void measure_latents(Vae& vae, const world::World& world, uint64_t seed) {
@@ -83,38 +54,40 @@ double held_out_psnr(const Vae& vae, const world::World& world, uint64_t seed) {
 }  // namespace
 
 void train_vae(const StageOptions& options) {
-  const Preset preset = find_preset(options.preset);
+  const Beginning beginning = begin_run("vae", options);
+  const Preset preset = find_preset(options.config.preset);
   const world::World world = world::World::open({.size = preset.picture_size, .languages = preset.languages});
   Vae vae(preset.vae);
   ParameterList trained;
   vae.list(trained);
-  init_parameters(trained, make_generator(derive_seed(options.run.seed, Stream::init, 0)));
+  init_parameters(trained, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
 
-  Run run("vae", options.run, trained);
-  const uint64_t seed = options.run.seed;
+  const uint64_t seed = options.config.seed;
+  Run run(options, beginning, {.trained = trained, .held_out = [&]() -> nlohmann::json {
+                                 return {{"psnr", held_out_psnr(vae, world, seed)}};
+                               }});
   Prefetch<at::Tensor> batches(
-      [&](int64_t step) {
-        const auto scenes = sample_scenes(world, seed, Stream::data, step, options.run.batch);
-        const uint64_t crop_seed = derive_seed(seed, Stream::drop, static_cast<uint64_t>(step));
+      [&](int64_t pass) {
+        const auto scenes = sample_scenes(world, seed, Stream::data, pass, options.config.batch);
+        const uint64_t crop_seed = derive_seed(seed, Stream::drop, static_cast<uint64_t>(pass));
         return vae_pixels(random_crops(world, scenes, preset.picture_size / 2, crop_seed));
       },
-      run.first_step(), options.run.steps);
+      run.first_pass(), run.end_pass());
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const at::Tensor pixels = batches.next();  // (B, 3, crop, crop)
-    const VaeLosses losses =
-        vae_losses(vae, pixels, make_generator(derive_seed(seed, Stream::noise, static_cast<uint64_t>(step))));
-    run.optimise(step, losses.total);
-    run.log(step, {{"loss", losses.total.item<double>()},
-                   {"l1", losses.l1.item<double>()},
-                   {"kl", losses.kl.item<double>()},
-                   {"psnr", losses.psnr}});
-    run.save_when_due(step);
+    run.log(step, run.update(step, [&](int64_t pass) -> Pass {
+      const at::Tensor pixels = batches.next();  // (B, 3, crop, crop)
+      const VaeLosses losses =
+          vae_losses(vae, pixels, make_generator(derive_seed(seed, Stream::noise, static_cast<uint64_t>(pass))));
+      return {.loss = losses.total,
+              .values = {{"l1", losses.l1.item<double>()}, {"kl", losses.kl.item<double>()}, {"psnr", losses.psnr}}};
+    }));
+    run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
   measure_latents(vae, world, seed);
   run.note({{"held_out_psnr", held_out_psnr(vae, world, seed)}});
-  export_model(options.run.out / "final" / "vae", vae.config.to_json(), vae);
+  export_model(options.out / "final" / "vae", vae.config.to_json(), vae);
 }
 
 }  // namespace glmimage::train

@@ -68,7 +68,7 @@ Glyph load_sign(FT_Face face, char32_t sign, FT_Int32 flags) {
   const FT_UInt index = FT_Get_Char_Index(face, sign);
   if (index == 0 || FT_Load_Glyph(face, index, FT_LOAD_RENDER | flags) != 0) {
     fail(ErrorKind::usage, "the font ", face->family_name, " has no sign ", static_cast<uint32_t>(sign),
-         " (decimal code point): another font than DejaVu Sans Bold and Noto Sans CJK?");
+         " (decimal code point): another font than DejaVu Sans Mono Bold and Noto Sans CJK?");
   }
   const FT_Bitmap& bitmap = face->glyph->bitmap;
   Glyph glyph{
@@ -80,12 +80,14 @@ Glyph load_sign(FT_Face face, char32_t sign, FT_Int32 flags) {
   return glyph;
 }
 
-GlyphSet load_signs(FT_Face face, Script script, int64_t size) {
+GlyphSet load_signs(FT_Face face, Script script, int64_t picture) {
+  const Lettering lettering = lettering_of(script);
+  const int64_t size = scaled(lettering.font_size, picture);
   if (FT_Set_Pixel_Sizes(face, 0, static_cast<FT_UInt>(size)) != 0) {
     fail(ErrorKind::usage, "the font ", face->family_name, " cannot be drawn ", size,
          " pixels high: a font of fixed bitmaps?");
   }
-  GlyphSet set{script, size, 0, {}};
+  GlyphSet set{script, size, scaled(lettering.cell, picture), 0, {}};
   // Hinting takes more time than all the rest of a Chinese character, and its strokes are many enough without.
   const FT_Int32 flags = script == Script::latin ? FT_LOAD_DEFAULT : FT_LOAD_NO_HINTING;
   for (const char32_t sign : signs_of(script)) set.signs.push_back(load_sign(face, sign, flags));
@@ -135,14 +137,10 @@ Assets prepare_assets(int64_t picture, const FontFiles& fonts) {
     assets.originals.push_back(std::move(original));
   }
   for (const Shape& shape : shape_table()) assets.masks.push_back(draw_shape(shape.form, side));
-  for (const int64_t base : text_sizes(Script::latin)) {
-    assets.glyphs.push_back(load_signs(text_face.get(), Script::latin, scaled(base, picture)));
-  }
+  assets.glyphs.push_back(load_signs(text_face.get(), Script::latin, picture));
   if (fonts.chinese.empty()) return assets;
   const Face chinese_face = open_chinese_face(library.get(), fonts.chinese);
-  for (const int64_t base : text_sizes(Script::chinese)) {
-    assets.glyphs.push_back(load_signs(chinese_face.get(), Script::chinese, scaled(base, picture)));
-  }
+  assets.glyphs.push_back(load_signs(chinese_face.get(), Script::chinese, picture));
   return assets;
 }
 

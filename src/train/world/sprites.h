@@ -31,10 +31,11 @@ struct Glyph {
   int64_t advance = 0;  // to the next letter
 };
 
-// A script at one font size.
+// A script at the size it is written in.
 struct GlyphSet {
   Script script = Script::latin;
   int64_t size = 0;          // pixels per em
+  int64_t cell = 0;          // pixels from one sign to the next
   int64_t cap_height = 0;    // of 'H'; of Chinese characters, what puts their em box in the middle
   std::vector<Glyph> signs;  // as signs_of(script)
 };
@@ -43,7 +44,7 @@ struct Assets {
   std::vector<Sprite> originals;                       // by emoji, as large as the font has them
   std::vector<Sprite> sprites;                         // by emoji, as high as objects are
   std::vector<Mask> masks;                             // by shape, as high as objects are
-  std::vector<GlyphSet> glyphs;                        // by script, large to small
+  std::vector<GlyphSet> glyphs;                        // by script; Chinese only where its font was asked for
   std::vector<std::vector<uint8_t>> emoji_stands_out;  // by emoji, then background
 };
 

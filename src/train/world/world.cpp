@@ -121,13 +121,10 @@ void World::lay_out(Scene& scene) const {
   const bool alone = scene.objects.empty();
   const Writing writing = read_writing(scene.text);
   scene.text_colour = text_colour_on(scene.background);
-  for (const GlyphSet& set : assets_->glyphs) {
-    if (set.script != writing.script) continue;
-    scene.text_size = set.size;
-    int64_t width = 0;
-    for (const int64_t sign : writing.signs) width += set.signs[sign].advance;
-    if (width <= at(120) && (alone || set.size <= at(28))) break;  // 28: what a row of tokens holds
-  }
+  const Lettering lettering = lettering_of(writing.script);
+  const int64_t room = kBaseSize - static_cast<int64_t>(writing.signs.size()) * lettering.cell;
+  scene.text_size = at(lettering.font_size);
+  scene.text_left = at(room / 2 / kPatchSize * kPatchSize);  // as near to the middle as patches allow
   scene.text_centre_y = at(alone ? 64 : scene.text_place == TextPlace::top ? 16 : 112);
 }
 

@@ -57,6 +57,7 @@ struct Scene {
   TextPlace text_place = TextPlace::none;
   int64_t text_colour = 0;    // into colour_table(): black or white, whichever stands out
   int64_t text_size = 0;      // font size in pixels per em
+  int64_t text_left = 0;      // pixels, where the first letter's cell begins
   int64_t text_centre_y = 0;  // pixels, middle of the capitals or of the Chinese characters
   std::string caption;
 };
@@ -68,7 +69,7 @@ struct WorldOptions {
   int64_t size = 128;  // pixels per side, 32-1024
   Languages languages = Languages::english;
   std::string emoji_font = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf";
-  std::string text_font = "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf";
+  std::string text_font = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf";
   // Read only for worlds with Chinese.
   std::string chinese_font = "/usr/share/fonts/opentype/noto/NotoSansCJK-Bold.ttc";
 };

@@ -64,29 +64,23 @@ const Mask& mask_for(const Assets& assets, const Object& object, Mask& made) {
   return made;
 }
 
-const GlyphSet& glyphs_of(const Assets& assets, Script script, int64_t size) {
+const GlyphSet& glyphs_of(const Assets& assets, Script script) {
   for (const GlyphSet& set : assets.glyphs) {
-    if (set.script == script && set.size == size) return set;
+    if (set.script == script) return set;
   }
-  fail(ErrorKind::usage, "text ", size, " pixels high was asked for, which is none of the prepared sizes",
-       script == Script::chinese ? ": a world opened without Chinese?" : "");
-}
-
-int64_t width_of(const GlyphSet& set, const Writing& writing) {
-  int64_t width = 0;
-  for (const int64_t sign : writing.signs) width += set.signs[sign].advance;
-  return width;
+  fail(ErrorKind::usage, "a Chinese text was asked for of a world opened without Chinese");
 }
 
 void paint_text(Image& image, const Assets& assets, const Scene& scene) {
   const Writing writing = read_writing(scene.text);
-  const GlyphSet& set = glyphs_of(assets, writing.script, scene.text_size);
-  int64_t pen = (image.width - width_of(set, writing)) / 2;
+  const GlyphSet& set = glyphs_of(assets, writing.script);
+  int64_t cell = scene.text_left;
   const int64_t baseline = scene.text_centre_y + (set.cap_height + 1) / 2;
   for (const int64_t sign : writing.signs) {
     const Glyph& glyph = set.signs[sign];
+    const int64_t pen = cell + (set.cell - glyph.advance) / 2;
     paint(image, glyph.mask, colour_table().at(scene.text_colour), pen + glyph.left, baseline - glyph.top);
-    pen += glyph.advance;
+    cell += set.cell;
   }
 }
 
@@ -175,8 +169,8 @@ std::vector<int64_t> World::cell_labels(const Scene& scene, int64_t cells) const
   }
   if (!scene.text.empty()) {
     const Writing writing = read_writing(scene.text);
-    const GlyphSet& set = glyphs_of(*assets_, writing.script, scene.text_size);
-    const int64_t width = width_of(set, writing), left = (size - width) / 2;
+    const GlyphSet& set = glyphs_of(*assets_, writing.script);
+    const int64_t width = static_cast<int64_t>(writing.signs.size()) * set.cell, left = scene.text_left;
     const int64_t top = scene.text_centre_y - set.cap_height / 2;
     const Window window = clip(left, top, width, set.cap_height, size);
     CellSums sums(size, cells);

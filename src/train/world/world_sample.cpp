@@ -23,16 +23,16 @@ std::string in_small_letters(std::string word, size_t from) {
   return word;
 }
 
-// 60 words of 100, 25 times letters of no meaning, 15 numbers. Of the words 6 of 10 are in capitals, 2 in small
+// 50 words of 100, 33 times letters of no meaning, 17 numbers. Of the words 6 of 10 are in capitals, 2 in small
 // letters, 2 begin with a capital; of the letters 3 of 4 are capitals, 1 mixed.
 std::string sample_latin_text(Dice& dice) {
   const int64_t kind = dice.below(100);
-  if (kind < 60) {
+  if (kind < 50) {
     const std::string word = dice.one_of(word_table());
     const int64_t letters = dice.below(10);
     return letters < 6 ? word : in_small_letters(word, letters < 8 ? 0 : 1);
   }
-  const bool digits = kind >= 85, mixed = !digits && dice.percent(25);
+  const bool digits = kind >= 83, mixed = !digits && dice.percent(25);
   std::string text;
   for (int64_t left = dice.between(1, kMostLetters); left > 0; --left) {
     text += static_cast<char>(digits ? '0' + dice.below(10) : 'A' + dice.below(26));
@@ -87,7 +87,7 @@ Scene World::draw(Dice& dice) const {
     scene.background = dice.below(background_count());
   } while (std::any_of(scene.objects.begin(), scene.objects.end(), drowns));
   const std::vector<TextPlace>& places = text_places(scene.arrangement);
-  if (scene.objects.empty() || (!places.empty() && dice.percent(30))) {
+  if (scene.objects.empty() || (!places.empty() && dice.percent(50))) {
     const bool chinese = options_.languages == Languages::english_and_chinese && dice.percent(25);
     scene.text = chinese ? sample_chinese_text(dice) : sample_latin_text(dice);
     scene.text_place = dice.percent(75) ? places.front() : places.back();

@@ -73,10 +73,8 @@ const std::vector<const char*>& chinese_word_table() {
   return table;
 }
 
-const std::vector<int64_t>& text_sizes(Script script) {
-  static const std::vector<int64_t> latin = {48, 40, 32, 24, 22, 20, 18, 16, 14, 12};
-  static const std::vector<int64_t> chinese = {56, 28};  // as high as fits two rows of visual tokens, or one
-  return script == Script::latin ? latin : chinese;
+Lettering lettering_of(Script script) {
+  return script == Script::latin ? Lettering{26, kPatchSize} : Lettering{28, 2 * kPatchSize};
 }
 
 }  // namespace glmimage::train::world

@@ -40,10 +40,17 @@ const std::vector<const char*>& word_table();          // 2-8 capitals each
 const std::u32string& chinese_signs();                 // the 200 characters that are written
 const std::vector<const char*>& chinese_word_table();  // two of them each
 
-// Font sizes for a picture 128 pixels high, large to small; they grow with the picture.
-const std::vector<int64_t>& text_sizes(Script script);
+// How a script is written, in pixels of a picture kBaseSize wide; both grow with the picture. Every sign has a cell of
+// its own, as wide as one of the transformer's patches (16) or two, and a word begins where a patch begins: so a patch
+// shows one sign, always in the same place.
+struct Lettering {
+  int64_t font_size;  // per em
+  int64_t cell;       // from one sign to the next
+};
+Lettering lettering_of(Script script);
 
 constexpr int64_t kBaseSize = 128;
+constexpr int64_t kPatchSize = 16;   // of the transformer, in a picture of kBaseSize
 constexpr int64_t kObjectSize = 64;  // an object's height in a picture of kBaseSize
 constexpr int64_t kWhite = 6;        // in colour_table()
 constexpr int64_t kBlack = 7;

@@ -75,6 +75,43 @@ TEST(WorldLayout, ChineseTextsLieOnTheGridToo) {
   }
 }
 
+// The pixels of a sign's cell: `index` signs from the left, the whole row of tokens high.
+std::vector<uint8_t> cell_pixels(const World& world, const Scene& scene, int64_t index, int64_t cell) {
+  const Image image = world.render(scene);
+  std::vector<uint8_t> pixels;
+  for (int64_t y = scene.text_centre_y - 16; y < scene.text_centre_y + 16; ++y) {
+    const auto* row = &image.pixels[static_cast<size_t>((y * image.width + scene.text_left + index * cell) * 3)];
+    pixels.insert(pixels.end(), row, row + cell * 3);
+  }
+  return pixels;
+}
+
+TEST(WorldLayout, ASignHasThePatchesOfItsCellToItself) {
+  const World& world = shared_world();
+  const std::vector<uint8_t> alone = cell_pixels(world, world.with_object(text_class(), 0, "K"), 0, 16);
+  for (int64_t letters = 1; letters <= 8; ++letters) {
+    for (int64_t i = 0; i < letters; ++i) {
+      std::string text(static_cast<size_t>(letters), 'W');
+      text[static_cast<size_t>(i)] = 'K';
+      const Scene scene = world.with_object(text_class(), 0, text);
+      EXPECT_EQ(scene.text_left % 16, 0) << text;
+      EXPECT_NEAR(static_cast<double>(scene.text_left + letters * 8), 64, 8) << text << " is off the middle";
+      EXPECT_EQ(cell_pixels(world, scene, i, 16), alone) << text;
+    }
+  }
+}
+
+TEST(WorldLayout, AChineseSignHasItsPatchesToItself) {
+  NEEDS_CHINESE_FONT();
+  const World& world = chinese_world();
+  const std::vector<uint8_t> alone = cell_pixels(world, world.with_object(text_class(), 0, "火"), 0, 32);
+  for (const auto& [text, index] : {std::pair{"火车", 0}, std::pair{"车火", 1}}) {
+    const Scene scene = world.with_object(text_class(), 0, text);
+    EXPECT_EQ(scene.text_left, 32);
+    EXPECT_EQ(cell_pixels(world, scene, index, 32), alone) << text;
+  }
+}
+
 // Wherever an object lies it has the same pixels, token by token.
 TEST(WorldLayout, AnObjectIsAlwaysCutIntoTheSameParts) {
   const int64_t background = colour_named("pink"), dog = class_named("dog"), star = class_named("blue star");

@@ -1,0 +1,19 @@
+#include "train/losses/ar_loss.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/index_select.h>
+
+namespace glmimage::train {
+
+at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch, Activations activations) {
+  const at::Tensor hidden =
+      model.forward(model.embed(batch.ids), model.rope(batch.positions), std::nullopt, activations);  // (B, T, D)
+  // The head runs only where something is to be predicted: prompts are half of all places.
+  const at::Tensor flat = batch.targets.flatten();
+  const at::Tensor places = (flat >= 0).nonzero().flatten();                             // (n)
+  const at::Tensor logits = model.logits(hidden.flatten(0, 1).index_select(0, places));  // (n, Vv)
+  return at::cross_entropy_loss(logits, flat.index_select(0, places));
+}
+
+}  // namespace glmimage::train
