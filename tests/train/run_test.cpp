@@ -37,39 +37,40 @@ class ResumeTest : public testing::Test {
 void expect_resume_is_exact(void (*train)(const StageOptions&), const StageOptions& base, const std::string& weights,
                             int64_t save_every = 3) {
   StageOptions straight = base;
-  straight.run.out = base.run.out / "straight";
+  straight.out = base.out / "straight";
   train(straight);
 
   StageOptions broken = base;
-  broken.run.out = base.run.out / "broken";
-  broken.run.save_every = save_every;
+  broken.out = base.out / "broken";
+  broken.config.save_every = save_every;
   std::atomic<bool> stop = true;  // a run that is stopped exports nothing
-  broken.run.stop = &stop;
+  broken.stop = &stop;
   train(broken);
-  EXPECT_FALSE(fs::exists(broken.run.out / "final" / weights));
+  EXPECT_FALSE(fs::exists(broken.out / "final" / weights));
   stop = false;
   train(broken);
   const std::string last_name =
-      concat("step-", std::string(8 - std::to_string(base.run.steps).size(), '0'), base.run.steps);
-  fs::remove_all(broken.run.out / "state" / last_name);
-  fs::remove_all(broken.run.out / "final");
+      concat("step-", std::string(8 - std::to_string(base.config.steps).size(), '0'), base.config.steps);
+  fs::remove_all(broken.out / "state" / last_name);
+  fs::remove_all(broken.out / "final");
   train(broken);  // of all states the last two are kept: with 8 steps those of 6 and 8
-  EXPECT_EQ(first_difference(straight.run.out / "final" / weights, broken.run.out / "final" / weights), "");
+  EXPECT_EQ(first_difference(straight.out / "final" / weights, broken.out / "final" / weights), "");
   const fs::path last = fs::path("state") / last_name / "weights.safetensors";
-  EXPECT_EQ(first_difference(straight.run.out / last, broken.run.out / last), "");
+  EXPECT_EQ(first_difference(straight.out / last, broken.out / last), "");
 }
 
 TEST_F(ResumeTest, AllStagesGoOnBitForBit) {
   const fs::path root = fresh_folder("resume");
-  expect_resume_is_exact(train_vae, tiny_stage(root / "vae", kSteps), "vae/diffusion_pytorch_model.safetensors");
+  expect_resume_is_exact(train_vae, tiny_stage("vae", root / "vae", kSteps), "vae/diffusion_pytorch_model.safetensors");
   // From step 180 to 250: dead codes restart from late features at step 200.
-  expect_resume_is_exact(train_tokenizer, tiny_stage(root / "tokenizer", 250), "model.safetensors", 90);
-  StageOptions later = tiny_stage(root / "dit", kSteps);
+  expect_resume_is_exact(train_tokenizer, tiny_stage("tokenizer", root / "tokenizer", 250), "model.safetensors", 90);
+  StageOptions later = tiny_stage("dit", root / "dit", kSteps);
   later.vae = root / "vae/straight/final/vae";
   later.tokenizer = root / "tokenizer/straight/final";
   expect_resume_is_exact(train_dit, later, "transformer/diffusion_pytorch_model.safetensors");
-  later.run.out = root / "ar";
-  expect_resume_is_exact(train_ar, later, "vision_language_encoder/model.safetensors");
+  StageOptions ar = tiny_stage("ar", root / "ar", kSteps);
+  ar.tokenizer = later.tokenizer;
+  expect_resume_is_exact(train_ar, ar, "vision_language_encoder/model.safetensors");
 }
 
 // A run over one number, in milliseconds.

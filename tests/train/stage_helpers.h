@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <string>
+#include <vector>
 
+#include "core/image.h"
 #include "core/safetensors.h"
 #include "train/stages/stages.h"
 
@@ -19,15 +22,17 @@ inline std::filesystem::path fresh_folder(const std::string& name) {
 }
 
 // A run of the smallest preset: a few milliseconds a step.
-inline StageOptions tiny_stage(const std::filesystem::path& out, int64_t steps) {
+inline StageOptions tiny_stage(const std::string& stage, const std::filesystem::path& out, int64_t steps) {
   StageOptions options;
-  options.preset = "tiny";
-  options.run.out = out;
-  options.run.steps = steps;
-  options.run.batch = 2;
-  options.run.warmup = 2;
-  options.run.save_every = 0;
-  options.run.log_every = 1000;
+  options.config = TrainConfig::of_stage(stage);
+  options.config.preset = "tiny";
+  options.config.data = {"synthetic:64"};
+  options.config.steps = steps;
+  options.config.batch = 2;
+  options.config.warmup = 2;
+  options.config.save_every = 0;
+  options.config.log_every = 1000;
+  options.out = out;
   return options;
 }
 
@@ -39,6 +44,66 @@ inline std::string first_difference(const std::filesystem::path& a, const std::f
     if (!right.find(info.name) || !at::equal(left.tensor(info.name), right.tensor(info.name))) return info.name;
   }
   return "";
+}
+
+// A picture as a camera would not take it: a disc of one colour on a ground of another, by number.
+inline Image disc_picture(int64_t width, int64_t height, int number) {
+  Image image{width, height, {}};
+  const auto shade = [](int value) { return static_cast<uint8_t>(40 + value * 61 % 200); };
+  for (int64_t y = 0; y < height; ++y) {
+    for (int64_t x = 0; x < width; ++x) {
+      const double dx = static_cast<double>(x) / static_cast<double>(width) - 0.3 - 0.1 * (number % 5),
+                   dy = static_cast<double>(y) / static_cast<double>(height) - 0.3 - 0.1 * (number / 5 % 5);
+      const bool inside = dx * dx + dy * dy < 0.06;
+      for (int c = 0; c < 3; ++c) image.pixels.push_back(shade(inside ? number * 3 + c : number + 7 * c));
+    }
+  }
+  return image;
+}
+
+// A folder of pictures of three shapes with captions beside them, as a stranger has it.
+inline std::filesystem::path album(const std::filesystem::path& folder, int count) {
+  std::filesystem::create_directories(folder);
+  const std::vector<std::pair<int64_t, int64_t>> shapes = {{80, 80}, {128, 72}, {70, 120}};
+  for (int i = 0; i < count; ++i) {
+    const auto [width, height] = shapes[static_cast<size_t>(i) % shapes.size()];
+    const std::string name = concat("photo", 1000 + i);
+    save_png(folder / (name + ".png"), disc_picture(width, height, i));
+    std::ofstream(folder / (name + ".txt")) << "disc number " << i << " of \"HI\"";
+  }
+  return folder;
+}
+
+// A list of editing pairs: pictures of the album, each with its neighbour as the picture before the edit.
+inline std::filesystem::path editing_list(const std::filesystem::path& album, int count) {
+  std::ofstream list(album / "pairs.jsonl");
+  for (int i = 0; i < count; ++i) {
+    list << R"({"image": "photo)" << 1000 + i << R"(.png", "source": "photo)" << 1000 + (i + 3) % count
+         << R"(.png", "caption": "one disc less"})" << '\n';
+  }
+  return album / "pairs.jsonl";
+}
+
+// The lines of a run's metrics.jsonl that have this field, as numbers.
+inline std::vector<double> metrics(const std::filesystem::path& run, const std::string& field) {
+  std::ifstream stream(run / "metrics.jsonl");
+  std::vector<double> values;
+  for (std::string line; std::getline(stream, line);) {
+    const auto json = nlohmann::json::parse(line);
+    if (json.contains(field)) values.push_back(json[field].get<double>());
+  }
+  return values;
+}
+
+// The mean of the first or the last `count` of them.
+inline double mean_of(std::vector<double> values, int64_t count) {
+  if (count < 0)
+    values.erase(values.begin(), values.end() + count);
+  else
+    values.resize(static_cast<size_t>(count));
+  double sum = 0;
+  for (double value : values) sum += value;
+  return sum / static_cast<double>(values.size());
 }
 
 }  // namespace glmimage::train

@@ -10,8 +10,8 @@
 
 namespace glmimage::train {
 
-enum class Schedule { cosine, constant };     // of the learning rate, after the warm-up
-enum class Precision { float32, bfloat16 };   // of the arithmetic; weights, moments and averages stay float32
+enum class Schedule { cosine, constant };    // of the learning rate, after the warm-up
+enum class Precision { float32, bfloat16 };  // of the arithmetic; weights, moments and averages stay float32
 enum class Density { towards_noise, uniform, logit_normal };  // of the times the DiT learns at, before the shift
 
 template <>
@@ -35,6 +35,7 @@ struct VaeSettings {
 // Weights of the tokenizer's losses.
 struct TokenizerSettings {
   double name_alone = 1, name = 0.5, part = 1, background = 0.3, look = 1;  // heads dropped at export
+  double pixels = 1;                                                        // of pictures nobody labelled
   double commit = 0.25, codebook = 1;
   double soft_share = 0.1;  // of the steps at the beginning that do not use the codes yet
 };
@@ -45,14 +46,16 @@ struct ArSettings {
 
 struct DitSettings {
   Density density = Density::towards_noise;
-  double drop = 0.1;             // share of pictures without prior ids and glyphs
+  double drop = 0.1;  // share of pictures without prior ids and glyphs
+  bool tell_crop =
+      false;  // the transformer is told what a picture lost at the top and on the left; drawing says: nothing
   bool train_text_encoder = true;
 };
 
 // An adapter trained in place of the weights. Stages ar and dit.
 struct LoraSettings {
-  int64_t rank = 0;  // 0: none, train the weights
-  double alpha = 0;  // 0: as large as the rank
+  int64_t rank = 0;                  // 0: none, train the weights
+  double alpha = 0;                  // 0: as large as the rank
   std::vector<std::string> targets;  // ends of names of modules; empty: the attention's projections
 };
 
@@ -67,18 +70,19 @@ struct TrainConfig {
   int64_t accumulate = 1;  // passes of one update
   double learning_rate = 1e-3;
   Schedule schedule = Schedule::cosine;
-  int64_t warmup = 100;        // updates
-  double final_rate = 0.02;    // the cosine ends at this share of the peak
+  int64_t warmup = 100;      // updates
+  double final_rate = 0.02;  // the cosine ends at this share of the peak
   AdamWOptions optimiser;
-  double ema_decay = 0.999;    // 0: the last weights are exported instead
+  double ema_decay = 0.999;  // 0: the last weights are exported instead
   Precision precision = Precision::float32;
-  bool recompute = false;      // blocks are computed again in the backward pass instead of kept: less memory, more time
+  bool recompute = false;  // blocks are computed again in the backward pass instead of kept: less memory, more time
   int64_t skipped_in_a_row = 10;  // updates with non-finite gradients that end the run
   double spike = 6;               // losses this many deviations above their late mean are called out; 0: never
 
   std::vector<std::string> data = {"synthetic"};  // --data
   DataConfig data_config;
   int64_t workers = 1;  // threads that read pictures
+  std::string cache;    // folder of encoded pictures, which runs may share; empty: cache/ in the run's own
 
   int64_t save_every = 500, keep_last = 2, log_every = 20;
   int64_t held_out_every = 0, sample_every = 0;  // 0: at the end alone, never
@@ -99,8 +103,8 @@ struct TrainConfig {
   void check() const;
 };
 
-// The names of the settings in which two runs differ and must not when one goes on from the other's state: all but those
-// that say how long it runs and how it is watched.
+// The names of the settings in which two runs differ and must not when one goes on from the other's state: all but
+// those that say how long it runs and how it is watched.
 std::vector<std::string> settings_that_differ(TrainConfig a, TrainConfig b);
 
 }  // namespace glmimage::train

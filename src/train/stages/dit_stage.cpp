@@ -1,125 +1,129 @@
-#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/bernoulli.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/mse_loss.h>
-#include <ATen/ops/rand.h>
-#include <ATen/ops/randn.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros.h>
-
-#include <cmath>
 
 #include "core/error.h"
 #include "core/rng.h"
 #include "models/dit/model.h"
 #include "models/glyph/encoder.h"
-#include "text/glyph_text.h"
-#include "train/data/corpus.h"
-#include "train/presets.h"
+#include "models/lora/lora.h"
+#include "train/data/prefetch.h"
+#include "train/losses/flow_loss.h"
 #include "train/random.h"
+#include "train/stages/beginning.h"
 #include "train/stages/export.h"
 #include "train/stages/positional_heads.h"
+#include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
 
 namespace glmimage::train {
+namespace fs = std::filesystem;
+
 namespace {
 
-// The resolution shift of inference (spec: scheduler).
-at::Tensor shifted_sigmas(const at::Tensor& times, double mu) { return mu * times / (1.0 + (mu - 1.0) * times); }
-
-// Glyph ids of a batch, right-padded. Every caption of the world quotes at most one word, so a row is one string.
-struct GlyphBatch {
-  at::Tensor ids;   // (B, G) int64
-  at::Tensor mask;  // (B, G) bool
+// The transformer and the glyph encoder before the first step, and what is to be trained of them.
+struct Beginning {
+  FlowModel model;
+  ParameterList trained;  // points into the model
 };
 
-GlyphBatch glyph_batch(const std::vector<std::string>& captions, const std::vector<bool>& dropped) {
-  const ByteTokenizer tokenizer;
-  std::vector<std::vector<int64_t>> rows;
-  size_t longest = 1;
-  for (size_t i = 0; i < captions.size(); ++i) {
-    std::vector<int64_t> row;
-    for (const auto& string : glyph_ids(tokenizer, dropped[i] ? "" : captions[i]))
-      row.insert(row.end(), string.begin(), string.end());
-    longest = std::max(longest, row.size());
-    rows.push_back(std::move(row));
-  }
-  const int64_t count = static_cast<int64_t>(rows.size()), width = static_cast<int64_t>(longest);
-  GlyphBatch batch{at::zeros({count, width}, at::kLong), at::zeros({count, width}, at::kBool)};
-  auto ids = batch.ids.accessor<int64_t, 2>();
-  auto mask = batch.mask.accessor<bool, 2>();
-  for (int64_t i = 0; i < count; ++i) {
-    for (size_t j = 0; j < rows[static_cast<size_t>(i)].size(); ++j) {
-      ids[i][static_cast<int64_t>(j)] = rows[static_cast<size_t>(i)][j];
-      mask[i][static_cast<int64_t>(j)] = true;
+std::unique_ptr<Beginning> begin(const StageOptions& options, const Preset& preset) {
+  const TrainConfig& config = options.config;
+  const bool adapter = config.lora.rank > 0, train_glyphs = config.dit.train_text_encoder && !adapter;
+  std::unique_ptr<Beginning> begun(new Beginning{{DitModel(preset.dit), GlyphEncoder(preset.glyph)}, {}});
+  FlowModel& model = begun->model;
+  ParameterList dit, glyph;
+  model.dit.list(dit);
+  if (options.init.empty()) {
+    model.glyph.list(glyph);
+    ParameterList all = dit;
+    all.insert(all.end(), glyph.begin(), glyph.end());
+    init_parameters(all, make_generator(derive_seed(config.seed, Stream::init, 0)));
+    look_at_neighbours(model.dit);
+  } else {
+    // GlyphEncoder's own door: its table has two names.
+    model.glyph = GlyphEncoder::open(init_part(options.init, "text_encoder"), frozen_placement(config));
+    model.glyph.list(glyph);
+    for (const Parameter& p : glyph) {
+      if (train_glyphs) *p.tensor = p.tensor->to(at::kFloat).clone();
+    }
+    const fs::path transformer = init_part(options.init, "transformer");
+    if (adapter) {
+      load_parameters(dit, WeightFiles::open(transformer), frozen_placement(config));
+    } else {
+      load_to_train(dit, transformer);
     }
   }
-  return batch;
+  begun->trained =
+      adapter ? begin_adapter(options, dit, {"attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0"}) : dit;
+  if (train_glyphs) begun->trained.insert(begun->trained.end(), glyph.begin(), glyph.end());
+  return begun;
 }
 
-struct FlowModel {
-  DitModel dit;
-  GlyphEncoder glyph;
-};
+void check_fit(const TokenEncoder& tokens, const LatentEncoder& latents, const DitConfig& dit) {
+  const auto agree = [](const char* what, int64_t part, int64_t transformer) {
+    if (part != transformer) {
+      fail(ErrorKind::usage, what, ": ", part, ", and the transformer's: ", transformer, "; of two presets?");
+    }
+  };
+  agree("codes of the tokenizer", tokens.config().vq.codes, dit.codes);
+  agree("latent channels of the VAE", latents.config().latent_channels, dit.in_channels);
+}
 
-// Flow matching (Lipman et al. 2023; rectified flow, Liu et al. 2023): x = (1 − σ)·x0 + σ·ε, target ε − x0. Prior and
-// glyphs are dropped together for a tenth of the pictures, which is what guidance compares with.
-at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t side, at::Generator noise) {
-  constexpr double kDrop = 0.1;
-  const int64_t count = batch.latents.size(0);
-  // Times in 0..1, twice as many at 1 as in the middle: shapes are decided while the noise is strong.
-  const at::Tensor times = at::rand({count}, noise, at::kFloat).sqrt();  // (B)
-  const double tokens = static_cast<double>(batch.prior_ids.size(1));
-  const at::Tensor sigmas = shifted_sigmas(times, 0.25 + 0.75 * std::sqrt(tokens / 256.0));  // (B)
-  const at::Tensor epsilon = at::randn(batch.latents.sizes(), noise, at::kFloat);            // (B, C, h, w)
-  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < kDrop;                   // (B) bool
-  std::vector<bool> drop_list;
-  for (int64_t i = 0; i < count; ++i) drop_list.push_back(dropped[i].item<bool>());
-  const GlyphBatch glyphs = glyph_batch(batch.captions, drop_list);
-
-  const at::Tensor s = sigmas.view({count, 1, 1, 1});
-  DitInput input;
-  input.latents = (1 - s) * batch.latents + s * epsilon;
-  input.glyphs = model.glyph.forward(glyphs.ids, glyphs.mask);
-  input.glyph_mask = glyphs.mask;
-  input.prior_ids = batch.prior_ids;
-  input.prior_drop = dropped;
-  input.timestep = (times * 1000 - 1).clamp_min(0);
-  input.target_size = at::full({1, 2}, static_cast<double>(side), at::kFloat);
-  input.crop = at::zeros({1, 2}, at::kFloat);
-  return at::mse_loss(model.dit.forward(input), epsilon - batch.latents);
+void write_result(const StageOptions& options, FlowModel& model) {
+  const fs::path folder = options.out / "final";
+  if (options.config.lora.rank > 0) {
+    ParameterList list;
+    model.dit.list(list);
+    fs::create_directories(folder);
+    return write_lora(folder / "adapter.safetensors", {.dit = &list});
+  }
+  export_model(folder / "transformer", model.dit.config.to_json(), model.dit);
+  export_model(folder / "text_encoder", model.glyph.config.to_json(), model.glyph, "model.safetensors");
 }
 
 }  // namespace
 
 void train_dit(const StageOptions& options) {
-  const Preset preset = find_preset(options.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
-  const Corpus corpus = Corpus::build(world, preset, options, CorpusParts::latents);
+  const TrainConfig& config = options.config;
+  const Preset preset = beginning_preset(options);
+  DataSet data = open_data(options, preset, {.area = preset.picture_size, .synthetic = preset.synthetic_pictures});
+  auto tokens = std::make_unique<TokenEncoder>(tokenizer_folder(options), preset.preprocess, preset.draft_size);
+  auto latents = std::make_unique<LatentEncoder>(vae_folder(options));
+  check_fit(*tokens, *latents, preset.dit);
+  const std::unique_ptr<Beginning> begun = begin(options, preset);
+  const EncodedData encoded(data, std::move(tokens), std::move(latents), encoded_options(options));
+  if (!encoded.complete()) return;
 
-  FlowModel model{DitModel(preset.dit), GlyphEncoder(preset.glyph)};
-  ParameterList trained;
-  model.dit.list(trained);
-  ParameterList glyph_list;
-  model.glyph.list(glyph_list);
-  trained.insert(trained.end(), glyph_list.begin(), glyph_list.end());
-  init_parameters(trained, make_generator(derive_seed(options.run.seed, Stream::init, 0)));
-  look_at_neighbours(model.dit);
-
-  Run run("dit", options.run, trained);
+  Run run("dit", run_options(options), begun->trained);
+  // The same noise every time, so that two measurements compare.
+  const auto held_out = [&]() -> nlohmann::json {
+    at::NoGradGuard no_grad;
+    double total = 0, count = 0;
+    uint64_t list = 0;
+    for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 32)) {
+      const EncodedBatch batch = encoded.at(records);
+      if (batch.size() == 0) continue;
+      at::Generator noise = make_generator(derive_seed(config.seed, Stream::held_out, list++));
+      const at::Tensor loss = flow_loss(begun->model, batch, config.dit, noise);
+      total += loss.item<double>() * static_cast<double>(batch.size());
+      count += static_cast<double>(batch.size());
+    }
+    if (count == 0) return nlohmann::json::object();
+    return {{"held_out_loss", total / count}, {"held_out", count}};
+  };
+  Prefetch<EncodedBatch> batches([&](int64_t step) { return encoded.batch(step); }, run.first_step(), config.steps, 3,
+                                 static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const CorpusBatch batch = corpus.batch(options.run.seed, step, options.run.batch);
-    at::Generator noise = make_generator(derive_seed(options.run.seed, Stream::noise, static_cast<uint64_t>(step)));
-    const at::Tensor loss = flow_loss(model, batch, world.size(), noise);
+    at::Generator noise = make_generator(derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(step)));
+    const at::Tensor loss = flow_loss(begun->model, batches.next(), config.dit, noise);
     run.optimise(step, loss);
-    run.log(step, {{"loss", loss.item<double>()}});
+    run.log(step, {{"loss", loss.item<double>()}, {"wait", batches.wait_share()}});
     run.save_when_due(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  export_model(options.run.out / "final" / "transformer", preset.dit.to_json(), model.dit);
-  export_model(options.run.out / "final" / "text_encoder", preset.glyph.to_json(), model.glyph, "model.safetensors");
+  if (const auto measured = held_out(); !measured.empty()) run.note(measured);
+  finish_data(options, data);
+  write_result(options, begun->model);
 }
 
 }  // namespace glmimage::train

@@ -1,284 +1,165 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/argmax.h>
 #include <ATen/ops/bincount.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/cross_entropy_loss.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/mse_loss.h>
-#include <ATen/ops/randint.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/rng.h"
 #include "models/visual_tokenizer/visual_tokenizer.h"
 #include "train/data/half_size.h"
+#include "train/data/picture_encoder.h"
 #include "train/data/prefetch.h"
-#include "train/data/world_batches.h"
-#include "train/presets.h"
+#include "train/losses/tokenizer_loss.h"
+#include "train/random.h"
+#include "train/stages/beginning.h"
+#include "train/stages/code_history.h"
 #include "train/stages/export.h"
+#include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
+#include "train/world/world.h"
 
 namespace glmimage::train {
 namespace {
 
-struct TokenizerBatch {
-  at::Tensor patches;     // (B, n, 3·p·p)
-  at::Tensor labels;      // (B, n) int64: what each cell shows
-  at::Tensor parts;       // (B, n) int64: where in its object each cell lies (part_of), or kNothing
-  at::Tensor background;  // (B, n) int64: the background's colour in cells that show nothing else, or kNothing
-  Grid grid;
-};
+// At which size the tower sees the pictures: their own, or that of the draft the language model draws first.
+enum class Seen { whole, draft };
 
-constexpr int64_t kNothing = -100;  // what cross_entropy_loss leaves out
+// Labels of a batch, cell by cell.
+struct LabelRows {
+  std::vector<int64_t> shown, parts, backgrounds;
+  std::vector<float> unlabelled;
 
-// Where a cell lies in its object: the distance of their centres in half cells, down and right, at most 3 either way.
-constexpr int64_t kPartSteps = 7;
-int64_t part_of(double down, double right) {
-  const auto step = [](double cells) { return std::clamp<int64_t>(std::llround(2 * cells) + 3, 0, kPartSteps - 1); };
-  return step(down) * kPartSteps + step(right);
-}
-
-// What the codes must tell, each learned from a code and dropped at export: the object of the cell, the part of it and
-// the colour of bare background from the code alone; with all codes of the picture in view, the object and the coarse
-// look of the cell. The colour behind an object is not asked of the object's own codes: all pairs of the two are more
-// than there are codes, and the cells around tell it.
-struct Heads {
-  Heads(const Preset& preset, int64_t classes, int64_t backgrounds)
-      : width(preset.vision.hidden_size),
-        name_alone(preset.vq.embed_dim, classes, Bias::yes),
-        part_alone(preset.vq.embed_dim, kPartSteps * kPartSteps, Bias::yes),
-        background_alone(preset.vq.embed_dim, backgrounds, Bias::yes),
-        position(preset.vision.table_side() * preset.vision.table_side(), width),
-        block(preset.vision),
-        name(width, classes, Bias::yes),
-        look(width, preset.vision.patch_values() / 16, Bias::yes) {}
-
-  void list(ParameterList& list) {
-    name_alone.list(list, "heads.name_alone");
-    part_alone.list(list, "heads.part_alone");
-    background_alone.list(list, "heads.background_alone");
-    position.list(list, "heads.position");
-    block.list(list, "heads.block");
-    name.list(list, "heads.name");
-    look.list(list, "heads.look");
+  // Parts are asked of full-size pictures alone: in a draft an object is cut into too many for a code each, and the DiT
+  // never sees its codes.
+  void add(const std::optional<CellLabels>& labels, Grid grid, Seen seen) {
+    unlabelled.push_back(labels ? 0.0F : 1.0F);
+    const auto append = [&](std::vector<int64_t>& to, const std::vector<int64_t>* from) {
+      if (from)
+        to.insert(to.end(), from->begin(), from->end());
+      else
+        to.insert(to.end(), static_cast<size_t>(grid.count()), kNothing);
+    };
+    append(shown, labels ? &labels->shown : nullptr);
+    append(parts, labels && seen == Seen::whole ? &labels->parts : nullptr);
+    append(backgrounds, labels ? &labels->backgrounds : nullptr);
   }
-
-  int64_t width;
-  Linear name_alone, part_alone, background_alone;
-  Embedding position;
-  VisionBlock block;
-  Linear name, look;
 };
 
-// Cells at a quarter of their sides, (B, n, 3·(p/4)²): enough to tell where an object lies and how it is coloured.
-at::Tensor coarse_look(const at::Tensor& patches, int64_t patch) {
-  const int64_t count = patches.size(0), cells = patches.size(1), side = patch / 4;
-  return patches.view({count, cells, 3, side, 4, side, 4}).mean(at::IntArrayRef{4, 6}).flatten(2);
-}
-
-struct TokenizerLosses {
-  at::Tensor total;
-  double name_alone = 0, name = 0, part_alone = 0, background = 0;  // accuracies
-  double look = 0, commit = 0;                                      // losses
-  at::Tensor ids;                                                   // (B, n)
-  at::Tensor z;                                                     // (B·n, code_dim), detached
-};
-
-double accuracy(const at::Tensor& logits, const at::Tensor& labels, const at::Tensor& mask) {
-  const at::Tensor right = at::argmax(logits.detach(), -1).eq(labels).logical_and(mask);
-  return right.sum().item<double>() / std::max(1.0, mask.sum().item<double>());
-}
-
-// Cross entropy of the cells that have a label, as a share of all cells; nothing labelled is no loss.
-at::Tensor mean_over_labelled(const at::Tensor& logits, const at::Tensor& labels, double weight) {
-  const at::Tensor sum = at::cross_entropy_loss(logits, labels, {}, at::Reduction::Sum);
-  return sum * (weight / static_cast<double>(labels.numel()));
-}
-
-// Names weigh above looks: the ids are all the later stages know of a picture (docs/training.md). VQ terms as in van
-// den Oord et al. 2017 with beta 0.25, the codebook's gradient straight through. While `soft`, codes are not yet used.
-TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const Heads& heads, const TokenizerBatch& batch,
-                                 bool soft) {
-  const at::Tensor features = model.features(batch.patches, batch.grid);                // (B, n, E)
-  const Quantized found = model.quantizer.quantize(model.quantizer.project(features));  // (B, n, d)
-  const at::Tensor code = soft ? found.z : found.z + (found.q - found.z).detach();      // (B, n, d)
-  const double root = std::sqrt(static_cast<double>(code.size(-1)));                    // unit vectors -> unit entries
-  const at::Tensor scaled = code * root;
-
-  const at::Tensor labels = batch.labels.flatten(), shown = labels > 0;                     // (B·n)
-  const at::Tensor name_alone = heads.name_alone(scaled).flatten(0, 1);                     // (B·n, classes)
-  const at::Tensor parts = batch.parts.flatten(), background = batch.background.flatten();  // (B·n)
-  const at::Tensor part_alone = heads.part_alone(scaled).flatten(0, 1);                     // (B·n, parts)
-  const at::Tensor background_alone = heads.background_alone(scaled).flatten(0, 1);         // (B·n, backgrounds)
-  // post_quant_conv carries codes to the heads that see the whole picture; it stays in the checkpoint, as published.
-  const Conv2d& post = model.quantizer.post_quant_conv;
-  at::Tensor x = at::linear(scaled, post.weight.flatten(1), post.bias);  // (B, n, E)
-  x = heads.block(x + heads.position(position_ids(batch.grid, model.config.vision.table_side())));
-  const at::Tensor name = heads.name(x).flatten(0, 1);  // (B·n, classes)
-  const at::Tensor look = at::mse_loss(heads.look(x), coarse_look(batch.patches, model.config.vision.patch_size));
-
-  TokenizerLosses out;
-  const at::Tensor commit = at::mse_loss(found.z, found.q.detach()) * root * root;
-  const at::Tensor codebook = at::mse_loss(found.q, found.z.detach()) * root * root;
-  out.total = at::cross_entropy_loss(name_alone, labels) + 0.5 * at::cross_entropy_loss(name, labels) +
-              mean_over_labelled(part_alone, parts, 1.0) + mean_over_labelled(background_alone, background, 0.3) +
-              1.0 * look;
-  if (!soft) out.total = out.total + 0.25 * commit + codebook;
-  out.name_alone = accuracy(name_alone, labels, shown);
-  out.name = accuracy(name, labels, shown);
-  out.part_alone = accuracy(part_alone, parts, parts >= 0);
-  out.background = accuracy(background_alone, background, background >= 0);
-  out.look = look.item<double>();
-  out.commit = commit.item<double>();
-  out.ids = found.ids;
-  out.z = found.z.detach().flatten(0, 1);
-  return out;
-}
-
-// What the late batches chose and held, saved with the run.
-struct CodeHistory {
-  explicit CodeHistory(const VqConfig& vq)
-      : uses(at::zeros({vq.codes}, at::kFloat)),
-        recent(at::zeros({4 * vq.codes, vq.embed_dim}, at::kFloat)),
-        filled(at::zeros({1}, at::kFloat)) {}
-
-  ParameterList buffers() {
-    return {{"codebook.uses", &uses, uses.sizes().vec(), Init::zeros()},
-            {"codebook.recent", &recent, recent.sizes().vec(), Init::zeros()},
-            {"codebook.recent_filled", &filled, {1}, Init::zeros()}};
-  }
-
-  void add(const at::Tensor& ids, const at::Tensor& z) {
-    const int64_t room = recent.size(0);
-    uses = uses * 0.98 + at::bincount(ids.flatten(), {}, uses.size(0)).to(at::kFloat) * 0.02;
-    recent = at::cat({z, recent}).slice(0, 0, room);
-    filled.fill_(std::min<double>(static_cast<double>(room), filled.item<double>() + static_cast<double>(z.size(0))));
-  }
-
-  at::Tensor uses;    // (codes) float32: fading counts
-  at::Tensor recent;  // (4·codes, code_dim) float32: features, newest first
-  at::Tensor filled;  // (1) float32: how many rows of `recent` hold features
-};
-
-// Codes nobody chose lately move to late features, so that the whole codebook works.
-int64_t restart_dead_codes(VisualTokenizer& model, CodeHistory& history, at::Generator random) {
-  at::NoGradGuard no_grad;
-  const at::Tensor dead = (history.uses < 0.5).nonzero().flatten();  // (k)
-  history.uses = history.uses + 1.0;
-  if (dead.numel() == 0) return 0;
-  const at::Tensor pick = at::randint(history.filled.item<int64_t>(), {dead.numel()}, random, at::kLong);
-  model.quantizer.codebook.weight.index_copy_(0, dead, history.recent.index_select(0, pick));
-  return dead.numel();
-}
-
-// Parts are asked of full-size pictures alone: in a draft an object is cut into too many for a code each, and the DiT
-// never sees its codes.
-enum class AskParts { yes, no };
-
-TokenizerBatch make_batch(const world::World& world, const std::vector<world::Scene>& scenes, Grid grid,
-                          const PreprocessConfig& preprocess, AskParts ask) {
+TokenizerBatch make_batch(const DataSet& data, const DataBatch& pictures, const Preset& preset, Seen seen) {
+  const Image& first = pictures.pictures[0];
+  const Grid whole = grid_of({first.width, first.height});
   TokenizerBatch batch;
-  batch.grid = grid;
-  std::vector<Image> images;
-  std::vector<int64_t> labels, parts, backgrounds;
-  const double cell = static_cast<double>(world.size()) / static_cast<double>(grid.height);  // pixels
-  for (const world::Scene& scene : scenes) {
-    images.push_back(world.render(scene));
-    const std::vector<int64_t> shown = world.cell_labels(scene, grid.height);
-    for (size_t i = 0; i < shown.size(); ++i) {
-      const double row = static_cast<double>(static_cast<int64_t>(i) / grid.width) + 0.5;
-      const double column = static_cast<double>(static_cast<int64_t>(i) % grid.width) + 0.5;
-      int64_t part = kNothing;
-      for (const world::Object& object : scene.objects) {
-        if (ask == AskParts::no || world::class_of(object) != shown[i]) continue;
-        part = part_of(row - static_cast<double>(object.centre_y) / cell,
-                       column - static_cast<double>(object.centre_x) / cell);
-      }
-      labels.push_back(shown[i]);
-      parts.push_back(part);
-      backgrounds.push_back(shown[i] == 0 ? scene.background : kNothing);
-    }
+  batch.grid = seen == Seen::whole ? whole : draft_grid_of(whole, preset.draft_size);
+  batch.patches = half_size_patches(pictures.pictures, batch.grid, preset.preprocess);
+  LabelRows rows;
+  for (size_t i = 0; i < pictures.records.size(); ++i) {
+    rows.add(data.labels(pictures.records[i], pictures.framings[i], batch.grid), batch.grid, seen);
   }
-  batch.patches = half_size_patches(images, grid, preprocess);
-  const int64_t count = static_cast<int64_t>(scenes.size());
-  batch.labels = at::tensor(labels, at::kLong).view({count, grid.count()});
-  batch.parts = at::tensor(parts, at::kLong).view({count, grid.count()});
-  batch.background = at::tensor(backgrounds, at::kLong).view({count, grid.count()});
+  const int64_t count = batch.patches.size(0);
+  const auto cells = [&](const std::vector<int64_t>& values) {
+    return at::tensor(values, at::kLong).view({count, batch.grid.count()});
+  };
+  batch.labels = cells(rows.shown);
+  batch.parts = cells(rows.parts);
+  batch.background = cells(rows.backgrounds);
+  batch.unlabelled = at::tensor(rows.unlabelled, at::kFloat);
   return batch;
 }
 
-// Naming by codes on pictures the training has not seen: the ceiling of every later stage.
-nlohmann::json held_out(const VisualTokenizer& model, const Heads& heads, const world::World& world,
-                        const Preset& preset, Grid grid, uint64_t seed) {
+// How well codes name and show pictures the training has not seen: the ceiling of every later stage. Nothing where none
+// are held out.
+nlohmann::json held_out(const VisualTokenizer& model, const TokenizerHeads& heads, const DataSet& data,
+                        const Preset& preset, const TokenizerSettings& settings) {
   at::NoGradGuard no_grad;
-  double alone = 0, name = 0, part = 0, background = 0;
+  double alone = 0, name = 0, part = 0, background = 0, labelled = 0, look = 0, pixels = 0, all = 0;
   at::Tensor counts = at::zeros({preset.vq.codes}, at::kLong);
-  constexpr int64_t kBatches = 16;
-  for (int64_t step = 0; step < kBatches; ++step) {
-    const auto scenes = sample_scenes(world, seed, Stream::held_out, 200 + step, 64);
-    const TokenizerLosses losses =
-        tokenizer_losses(model, heads, make_batch(world, scenes, grid, preset.preprocess, AskParts::yes), false);
-    alone += losses.name_alone / kBatches;
-    name += losses.name / kBatches;
-    part += losses.part_alone / kBatches;
-    background += losses.background / kBatches;
+  for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 64)) {
+    const DataBatch pictures = data.pictures(records);
+    if (pictures.pictures.empty()) continue;
+    const TokenizerBatch batch = make_batch(data, pictures, preset, Seen::whole);
+    const TokenizerLosses losses = tokenizer_losses(model, heads, batch, false, settings);
+    const double rows = static_cast<double>(pictures.real), without = batch.unlabelled.sum().item<double>();
+    alone += losses.name_alone * (rows - without);
+    name += losses.name * (rows - without);
+    part += losses.part_alone * (rows - without);
+    background += losses.background * (rows - without);
+    labelled += rows - without;
+    look += losses.look * rows;
+    pixels += losses.pixels * rows;  // a share of the batch already
+    all += rows;
     counts += at::bincount(losses.ids.flatten(), {}, preset.vq.codes);
   }
+  if (all == 0) return nlohmann::json::object();
   const at::Tensor p = counts.to(at::kDouble) / counts.sum();
-  const double perplexity = std::exp(-(p * (p + 1e-12).log()).sum().item<double>());
-  return {{"cells_named_by_code_alone", alone},
-          {"cells_named_by_all_codes", name},
-          {"parts_named_by_code_alone", part},
-          {"background", background},
-          {"codes_in_use", (counts > 0).sum().item<int64_t>()},
-          {"perplexity", perplexity}};
+  nlohmann::json out = {{"held_out", all},
+                        {"look", look / all},
+                        {"codes_in_use", (counts > 0).sum().item<int64_t>()},
+                        {"perplexity", std::exp(-(p * (p + 1e-12).log()).sum().item<double>())}};
+  if (all > labelled) out["pixels"] = pixels / (all - labelled);
+  if (labelled == 0) return out;
+  out["cells_named_by_code_alone"] = alone / labelled;
+  out["cells_named_by_all_codes"] = name / labelled;
+  out["parts_named_by_code_alone"] = part / labelled;
+  out["background"] = background / labelled;
+  return out;
 }
+
+// When codes begin to be used, and when the dead ones among them are moved.
+struct CodeSchedule {
+  int64_t soft_steps;  // without codes: features learn to name things before they are rounded
+  int64_t settled;     // later restarts would move codes others have learned
+
+  bool soft(int64_t step) const { return step < soft_steps; }
+  bool restarts(int64_t step) const {
+    if (step == soft_steps) return soft_steps > 0;
+    return !soft(step) && step <= settled && step > 0 && step % 50 == 0;
+  }
+};
 
 }  // namespace
 
 void train_tokenizer(const StageOptions& options) {
-  const Preset preset = find_preset(options.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
-  const int64_t side = preset.picture_size / kPixelsPerVisualToken;
-  const Grid grid{side, side}, draft{preset.draft_size, preset.draft_size};
-  const uint64_t seed = options.run.seed;
+  const TrainConfig& config = options.config;
+  Preset preset = beginning_preset(options);
+  preset.preprocess.patch_size = preset.vision.patch_size;
+  const DataSet data =
+      open_data(options, preset, {.area = preset.picture_size, .synthetic = 8 * preset.synthetic_pictures});
 
   VisualTokenizer model(VisualTokenizerConfig{preset.vision, preset.vq});
-  Heads heads(preset, world::class_count(), world::background_count());
+  TokenizerHeads heads(preset.vision, preset.vq, world::class_count(), world::background_count());
   ParameterList trained;
   model.list(trained);
-  const size_t kept = trained.size();
+  const ParameterList kept = trained;
   heads.list(trained);
-  init_parameters(trained, make_generator(derive_seed(seed, Stream::init, 0)));
+  init_parameters(trained, make_generator(derive_seed(config.seed, Stream::init, 0)));
+  if (!options.init.empty()) {
+    load_to_train(kept, init_part(options.init, "vision_language_encoder"),
+                  {"model.language_model.", "lm_head."});  // the heads begin anew: no checkpoint has them
+  }
   CodeHistory history(preset.vq);
 
-  Run run("tokenizer", options.run, trained, history.buffers());
-  // A tenth of the steps without codes: features learn to name things before they are rounded.
-  const int64_t soft_steps = options.run.steps / 10;
+  Run run("tokenizer", run_options(options), trained, history.buffers());
+  // Codes of a checkpoint are used from the first step.
+  const double soft_share = options.init.empty() ? config.tokenizer.soft_share : 0;
+  const CodeSchedule codes{std::llround(soft_share * static_cast<double>(config.steps)), config.steps * 8 / 10};
   Prefetch<TokenizerBatch> batches(
       [&](int64_t step) {
-        // Every fourth batch is seen at the draft's size.
-        const bool small = step % 4 == 3;
-        return make_batch(world, sample_scenes(world, seed, Stream::data, step, options.run.batch),
-                          small ? draft : grid, preset.preprocess, small ? AskParts::no : AskParts::yes);
+        const Seen seen = step % 4 == 3 ? Seen::draft : Seen::whole;
+        return make_batch(data, without_padding(data.batch(step)), preset, seen);
       },
-      run.first_step(), options.run.steps);
+      run.first_step(), config.steps, 3, static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     const TokenizerBatch batch = batches.next();
-    const bool soft = step < soft_steps;
-    const TokenizerLosses losses = tokenizer_losses(model, heads, batch, soft);
+    const TokenizerLosses losses = tokenizer_losses(model, heads, batch, codes.soft(step), config.tokenizer);
     run.optimise(step, losses.total);
     history.add(losses.ids, losses.z);
     int64_t restarted = 0;
-    const bool settled = step > options.run.steps * 8 / 10;  // late restarts would move codes others have learned
-    if (step == soft_steps || (!soft && !settled && step % 50 == 0)) {
-      if (step == soft_steps) history.uses.zero_();
-      restarted = restart_dead_codes(model, history,
-                                     make_generator(derive_seed(seed, Stream::codebook, static_cast<uint64_t>(step))));
+    if (codes.restarts(step)) {
+      if (step == codes.soft_steps) history.uses.zero_();
+      restarted = history.restart_dead_codes(
+          model, make_generator(derive_seed(config.seed, Stream::codebook, static_cast<uint64_t>(step))));
     }
     run.log(step, {{"loss", losses.total.item<double>()},
                    {"name_alone", losses.name_alone},
@@ -286,15 +167,19 @@ void train_tokenizer(const StageOptions& options) {
                    {"part_alone", losses.part_alone},
                    {"background", losses.background},
                    {"look", losses.look},
+                   {"pixels", losses.pixels},
                    {"commit", losses.commit},
-                   {"restarted", restarted}});
+                   {"restarted", restarted},
+                   {"wait", batches.wait_share()}});
     run.save_when_due(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  run.note(held_out(model, heads, world, preset, grid, seed));
-  trained.resize(kept);
-  export_part(options.run.out / "final", model.config.to_json(), trained, "model.safetensors");
+  if (const auto measured = held_out(model, heads, data, preset, config.tokenizer); !measured.empty()) {
+    run.note(measured);
+  }
+  finish_data(options, data);
+  export_part(options.out / "final", model.config.to_json(), kept, "model.safetensors");
 }
 
 }  // namespace glmimage::train

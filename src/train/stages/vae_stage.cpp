@@ -1,62 +1,34 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/abs.h>
 #include <ATen/ops/cat.h>
-#include <ATen/ops/exp.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/mse_loss.h>
-#include <ATen/ops/randn.h>
 
 #include <cmath>
 
 #include "core/rng.h"
 #include "models/vae/vae.h"
+#include "train/data/half_size.h"
 #include "train/data/prefetch.h"
-#include "train/data/world_batches.h"
-#include "train/presets.h"
+#include "train/losses/vae_loss.h"
+#include "train/random.h"
+#include "train/stages/beginning.h"
 #include "train/stages/export.h"
+#include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
 
 namespace glmimage::train {
 namespace {
 
-// L1 of the differences between neighbouring pixels: keeps edges sharp where plain L1 and L2 blur them.
-at::Tensor gradient_loss(const at::Tensor& a, const at::Tensor& b) {
-  auto dx = [](const at::Tensor& t) { return t.slice(3, 1) - t.slice(3, 0, -1); };
-  auto dy = [](const at::Tensor& t) { return t.slice(2, 1) - t.slice(2, 0, -1); };
-  return (dx(a) - dx(b)).abs().mean() + (dy(a) - dy(b)).abs().mean();
-}
-
-struct VaeLosses {
-  at::Tensor total, l1, kl;
-  double psnr = 0;  // dB, pixels in 0..1
-};
-
-// L1 + ½·L2 + gradients + 2e-4·KL(q(z|x) ‖ N(0, 1)) per latent (Kingma and Welling 2014).
-VaeLosses vae_losses(const Vae& vae, const at::Tensor& pixels, at::Generator noise) {
-  const Moments moments = vae.encode(pixels);  // (B, C, h, w) each
-  const at::Tensor epsilon = at::randn(moments.mean.sizes(), noise, at::kFloat);
-  const at::Tensor latents = moments.mean + at::exp(0.5 * moments.logvar) * epsilon;
-  const at::Tensor decoded = vae.decode(latents);  // (B, 3, H, W)
-  const at::Tensor l1 = (decoded - pixels).abs().mean(), l2 = at::mse_loss(decoded, pixels);
-  const at::Tensor kl = 0.5 * (moments.mean * moments.mean + at::exp(moments.logvar) - 1.0 - moments.logvar).mean();
-  VaeLosses losses;
-  losses.total = l1 + 0.5 * l2 + gradient_loss(decoded, pixels) + 2e-4 * kl;
-  losses.l1 = l1;
-  losses.kl = kl;
-  losses.psnr = -10 * std::log10(l2.item<double>() / 4);
-  return losses;
-}
-
-// Mean and standard deviation of every latent channel over whole pictures; the DiT works on latents so normalised.
-void measure_latents(Vae& vae, const world::World& world, uint64_t seed) {
+// Mean and standard deviation of every latent channel; the DiT works on latents so normalised. Over windows as they are
+// trained on, which lie everywhere in their pictures.
+void measure_latents(Vae& vae, const DataSet& data, int64_t batch_size) {
+  constexpr int64_t kPictures = 256;
   at::NoGradGuard no_grad;
   std::vector<at::Tensor> means;
-  for (int64_t step = 0; step < 16; ++step) {
-    std::vector<Image> images;
-    for (const auto& scene : sample_scenes(world, seed, Stream::held_out, step, 16))
-      images.push_back(world.render(scene));
-    means.push_back(vae.encode(vae_pixels(images)).mean.transpose(0, 1).flatten(1));  // (C, B·h·w)
+  for (int64_t step = 0; step * batch_size < kPictures; ++step) {
+    const DataBatch batch = data.batch(step);
+    means.push_back(vae.encode(vae_pixels(batch.pictures)).mean.transpose(0, 1).flatten(1));  // (C, B·h·w)
   }
   const at::Tensor all = at::cat(means, 1);  // (C, n)
   for (int64_t c = 0; c < all.size(0); ++c) {
@@ -65,56 +37,60 @@ void measure_latents(Vae& vae, const world::World& world, uint64_t seed) {
   }
 }
 
-// Reconstruction of pictures the training has not seen, in dB.
-double held_out_psnr(const Vae& vae, const world::World& world, uint64_t seed) {
+// Reconstruction of the middle of pictures the training has not seen, in dB; nothing where none are held out.
+nlohmann::json held_out(const Vae& vae, const DataSet& data) {
   at::NoGradGuard no_grad;
   double squared = 0;
-  constexpr int64_t kBatches = 4;
-  for (int64_t step = 0; step < kBatches; ++step) {
-    std::vector<Image> images;
-    for (const auto& scene : sample_scenes(world, seed, Stream::held_out, 100 + step, 16))
-      images.push_back(world.render(scene));
-    const at::Tensor pixels = vae_pixels(images);
-    squared += at::mse_loss(vae.decode(vae.encode(pixels).mean).clamp(-1, 1), pixels).item<double>() / kBatches;
+  int64_t count = 0;
+  for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 16)) {
+    const DataBatch batch = data.pictures(records);
+    if (batch.pictures.empty()) continue;
+    const at::Tensor pixels = vae_pixels(batch.pictures);
+    squared += at::mse_loss(vae.decode(vae.encode(pixels).mean).clamp(-1, 1), pixels).item<double>() *
+               static_cast<double>(batch.real);
+    count += batch.real;
   }
-  return -10 * std::log10(squared / 4);
+  if (count == 0) return nlohmann::json::object();
+  return {{"held_out_psnr", -10 * std::log10(squared / static_cast<double>(count) / 4)}, {"held_out", count}};
 }
 
 }  // namespace
 
 void train_vae(const StageOptions& options) {
-  const Preset preset = find_preset(options.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
+  const TrainConfig& config = options.config;
+  const Preset preset = beginning_preset(options);
+  const DataSet data =
+      open_data(options, preset, {.area = preset.picture_size / 2, .synthetic = 8 * preset.synthetic_pictures});
   Vae vae(preset.vae);
   ParameterList trained;
   vae.list(trained);
-  init_parameters(trained, make_generator(derive_seed(options.run.seed, Stream::init, 0)));
+  if (options.init.empty()) {
+    init_parameters(trained, make_generator(derive_seed(config.seed, Stream::init, 0)));
+  } else {
+    load_to_train(trained, init_part(options.init, "vae"));
+  }
 
-  Run run("vae", options.run, trained);
-  const uint64_t seed = options.run.seed;
-  Prefetch<at::Tensor> batches(
-      [&](int64_t step) {
-        const auto scenes = sample_scenes(world, seed, Stream::data, step, options.run.batch);
-        const uint64_t crop_seed = derive_seed(seed, Stream::drop, static_cast<uint64_t>(step));
-        return vae_pixels(random_crops(world, scenes, preset.picture_size / 2, crop_seed));
-      },
-      run.first_step(), options.run.steps);
+  Run run("vae", run_options(options), trained);
+  Prefetch<at::Tensor> batches([&](int64_t step) { return vae_pixels(without_padding(data.batch(step)).pictures); },
+                               run.first_step(), config.steps, 3, static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const at::Tensor pixels = batches.next();  // (B, 3, crop, crop)
-    const VaeLosses losses =
-        vae_losses(vae, pixels, make_generator(derive_seed(seed, Stream::noise, static_cast<uint64_t>(step))));
+    const at::Tensor pixels = batches.next();  // (B, 3, side, side)
+    at::Generator noise = make_generator(derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(step)));
+    const VaeLosses losses = vae_losses(vae, pixels, noise, config.vae);
     run.optimise(step, losses.total);
     run.log(step, {{"loss", losses.total.item<double>()},
                    {"l1", losses.l1.item<double>()},
                    {"kl", losses.kl.item<double>()},
-                   {"psnr", losses.psnr}});
+                   {"psnr", losses.psnr},
+                   {"wait", batches.wait_share()}});
     run.save_when_due(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  measure_latents(vae, world, seed);
-  run.note({{"held_out_psnr", held_out_psnr(vae, world, seed)}});
-  export_model(options.run.out / "final" / "vae", vae.config.to_json(), vae);
+  measure_latents(vae, data, config.batch);
+  if (const auto measured = held_out(vae, data); !measured.empty()) run.note(measured);
+  finish_data(options, data);
+  export_model(options.out / "final" / "vae", vae.config.to_json(), vae);
 }
 
 }  // namespace glmimage::train

@@ -1,0 +1,22 @@
+#include "train/losses/ar_loss.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/index_select.h>
+
+namespace glmimage::train {
+
+at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch) {
+  const at::Tensor hidden = model.forward(model.embed(batch.ids), model.rope(batch.positions));  // (B, T, D)
+  // The head runs only where something is to be predicted: prompts are half of all places.
+  const at::Tensor flat = batch.targets.flatten();
+  const at::Tensor places = (flat >= 0).nonzero().flatten();                             // (n)
+  const at::Tensor logits = model.logits(hidden.flatten(0, 1).index_select(0, places));  // (n, Vv)
+  const at::Tensor targets = flat.index_select(0, places), scores = logits.to(at::kFloat);
+  if (!batch.weights.defined()) return at::cross_entropy_loss(scores, targets);
+  const at::Tensor weights = batch.weights.flatten().index_select(0, places);  // (n)
+  const at::Tensor each = at::cross_entropy_loss(scores, targets, {}, at::Reduction::None);
+  return (each * weights).sum() / weights.sum();
+}
+
+}  // namespace glmimage::train
