@@ -102,7 +102,7 @@ TEST(FlowLoss, ReferencesAreReadAndLearnAndAreDroppedTogether) {
   const double dropped = loss(batch, 1).item<double>();
   batch.references[1].latents = batch.references[1].latents + 1;
   EXPECT_NEAR(loss(batch, 1).item<double>(), dropped, 1e-6);
-  batch.captions = {"", ""};
+  batch.captions.assign(2, "");
   EXPECT_NEAR(loss(batch, 1).item<double>(), dropped, 1e-6);
 
   // The keys of the references carry a gradient: latents of a reference do.
@@ -160,7 +160,7 @@ TEST_F(Sequences, OfATextSuperviseDraftPictureAndEnd) {
   SequenceBatch even = make_sequences(config_, *chat_, batch, 1);
   EXPECT_NE(sequence_loss(model, even).item<double>(), weighted);
   const double all = sequence_loss(model, even).item<double>();
-  even.weights = {};
+  even.weights = at::Tensor();
   EXPECT_NEAR(sequence_loss(model, even).item<double>(), all, 1e-5);
 }
 
@@ -191,7 +191,7 @@ TEST(TokenizerLoss, PicturesWithoutLabelsAddPixelsAlone) {
   batch.grid = {2, 2};
   batch.patches = at::randn({2, 4, preset.vision.patch_values()}, make_generator(2), at::kFloat);
   batch.labels = batch.parts = batch.background = at::full({2, 4}, kNothing, at::kLong);
-  batch.unlabelled = at::tensor({1.0F, 1.0F});
+  batch.unlabelled = at::full({2}, 1.0, at::kFloat);
   const TokenizerLosses without = tokenizer_losses(model, heads, batch, false);
   EXPECT_GT(without.pixels, 0);
   without.total.backward();
@@ -201,7 +201,7 @@ TEST(TokenizerLoss, PicturesWithoutLabelsAddPixelsAlone) {
   EXPECT_GT(leaves.at("model.visual.patch_embed.proj.weight").grad().abs().sum().item<double>(), 0);
   // A labelled row beside an unlabelled one: both have something to say.
   batch.labels[0].fill_(2);
-  batch.unlabelled = at::tensor({0.0F, 1.0F});
+  batch.unlabelled[0].fill_(0);
   const TokenizerLosses mixed = tokenizer_losses(model, heads, batch, false);
   EXPECT_GT(mixed.pixels, 0);
   EXPECT_LT(mixed.pixels, without.pixels);

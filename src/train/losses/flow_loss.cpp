@@ -94,8 +94,8 @@ at::Tensor flow_loss(const FlowModel& model, const EncodedBatch& batch, const Di
   input.prior_ids = prior_of(batch.target);
   input.prior_drop = dropped;
   input.timestep = (levels.times * 1000 - 1).clamp_min(0);
-  input.target_size = size_of(batch.target.grid);
   input.crop = settings.tell_crop ? crops_of(batch.framings) : at::zeros({1, 2}, at::kFloat);
+  input.target_size = size_of(batch.target.grid).expand({input.crop.size(0), 2});
   if (batch.references.empty()) {
     return at::mse_loss(model.dit.forward(input).to(at::kFloat), epsilon - latents);
   }

@@ -10,10 +10,10 @@
 #include "train/data/prefetch.h"
 #include "train/random.h"
 #include "train/stages/ar_sequences.h"
-#include "train/stages/beginning.h"
 #include "train/stages/processor.h"
 #include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
+#include "train/stages/starting_point.h"
 
 namespace glmimage::train {
 namespace fs = std::filesystem;
@@ -33,7 +33,7 @@ std::vector<std::string> captions_to_learn(const DataSet& data) {
 
 // The language model before the first step, and what reads its prompts. A new one learns its vocabulary from the data's
 // captions; that of a checkpoint keeps the checkpoint's.
-struct Beginning {
+struct StartedModel {
   ArModel model;
   ChatTemplate chat;
   ParameterList trained;  // points into the model
@@ -43,7 +43,7 @@ ChatTemplate open_chat(const fs::path& processor, const ArConfig& config) {
   return ChatTemplate::open(processor, {config.begin_image_id, config.end_image_id, config.image_placeholder_id});
 }
 
-std::unique_ptr<Beginning> begin(const StageOptions& options, const Preset& preset, const DataSet& data) {
+std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& preset, const DataSet& data) {
   const fs::path final_folder = options.out / "final";
   const bool adapter = options.config.lora.rank > 0;
   ArConfig config = preset.ar;
@@ -58,7 +58,7 @@ std::unique_ptr<Beginning> begin(const StageOptions& options, const Preset& pres
       copy_text_parts(options.init, final_folder);
     }
   }
-  std::unique_ptr<Beginning> out(new Beginning{ArModel(config), open_chat(processor, config), {}});
+  std::unique_ptr<StartedModel> out(new StartedModel{ArModel(config), open_chat(processor, config), {}});
   ParameterList list;
   out->model.list(list);
   if (options.init.empty()) {
@@ -76,7 +76,7 @@ std::unique_ptr<Beginning> begin(const StageOptions& options, const Preset& pres
 
 void train_ar(const StageOptions& options) {
   const TrainConfig& config = options.config;
-  const Preset preset = beginning_preset(options);
+  const Preset preset = starting_preset(options);
   DataSet data = open_data(options, preset, {.area = preset.picture_size, .synthetic = 4 * preset.synthetic_pictures});
   const fs::path tokenizer = tokenizer_folder(options);
   auto tokens = std::make_unique<TokenEncoder>(tokenizer, preset.preprocess, preset.draft_size);
@@ -85,14 +85,14 @@ void train_ar(const StageOptions& options) {
     fail(ErrorKind::usage, "the tokenizer in ", tokenizer.string(), " has ", visual.vq.codes,
          " codes and the language model ", preset.ar.codebook_size, "; of two presets?");
   }
-  const std::unique_ptr<Beginning> begun = begin(options, preset, data);
-  ArModel& model = begun->model;
+  const std::unique_ptr<StartedModel> started = start(options, preset, data);
+  ArModel& model = started->model;
   const EncodedData encoded(data, std::move(tokens), nullptr, encoded_options(options));
   if (!encoded.complete()) return;
 
-  Run run("ar", run_options(options), begun->trained);
+  Run run("ar", run_options(options), started->trained);
   const auto loss_of = [&](const EncodedBatch& batch) {
-    return sequence_loss(model, make_sequences(model.config, begun->chat, batch, config.ar.draft_weight));
+    return sequence_loss(model, make_sequences(model.config, started->chat, batch, config.ar.draft_weight));
   };
   const auto held_out = [&]() -> nlohmann::json {
     at::NoGradGuard no_grad;

@@ -8,11 +8,11 @@
 #include "train/data/prefetch.h"
 #include "train/losses/flow_loss.h"
 #include "train/random.h"
-#include "train/stages/beginning.h"
 #include "train/stages/export.h"
 #include "train/stages/positional_heads.h"
 #include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
+#include "train/stages/starting_point.h"
 
 namespace glmimage::train {
 namespace fs = std::filesystem;
@@ -20,16 +20,16 @@ namespace fs = std::filesystem;
 namespace {
 
 // The transformer and the glyph encoder before the first step, and what is to be trained of them.
-struct Beginning {
+struct StartedModel {
   FlowModel model;
   ParameterList trained;  // points into the model
 };
 
-std::unique_ptr<Beginning> begin(const StageOptions& options, const Preset& preset) {
+std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& preset) {
   const TrainConfig& config = options.config;
   const bool adapter = config.lora.rank > 0, train_glyphs = config.dit.train_text_encoder && !adapter;
-  std::unique_ptr<Beginning> begun(new Beginning{{DitModel(preset.dit), GlyphEncoder(preset.glyph)}, {}});
-  FlowModel& model = begun->model;
+  std::unique_ptr<StartedModel> started(new StartedModel{{DitModel(preset.dit), GlyphEncoder(preset.glyph)}, {}});
+  FlowModel& model = started->model;
   ParameterList dit, glyph;
   model.dit.list(dit);
   if (options.init.empty()) {
@@ -52,10 +52,10 @@ std::unique_ptr<Beginning> begin(const StageOptions& options, const Preset& pres
       load_to_train(dit, transformer);
     }
   }
-  begun->trained =
+  started->trained =
       adapter ? begin_adapter(options, dit, {"attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0"}) : dit;
-  if (train_glyphs) begun->trained.insert(begun->trained.end(), glyph.begin(), glyph.end());
-  return begun;
+  if (train_glyphs) started->trained.insert(started->trained.end(), glyph.begin(), glyph.end());
+  return started;
 }
 
 void check_fit(const TokenEncoder& tokens, const LatentEncoder& latents, const DitConfig& dit) {
@@ -84,16 +84,16 @@ void write_result(const StageOptions& options, FlowModel& model) {
 
 void train_dit(const StageOptions& options) {
   const TrainConfig& config = options.config;
-  const Preset preset = beginning_preset(options);
+  const Preset preset = starting_preset(options);
   DataSet data = open_data(options, preset, {.area = preset.picture_size, .synthetic = preset.synthetic_pictures});
   auto tokens = std::make_unique<TokenEncoder>(tokenizer_folder(options), preset.preprocess, preset.draft_size);
   auto latents = std::make_unique<LatentEncoder>(vae_folder(options));
   check_fit(*tokens, *latents, preset.dit);
-  const std::unique_ptr<Beginning> begun = begin(options, preset);
+  const std::unique_ptr<StartedModel> started = start(options, preset);
   const EncodedData encoded(data, std::move(tokens), std::move(latents), encoded_options(options));
   if (!encoded.complete()) return;
 
-  Run run("dit", run_options(options), begun->trained);
+  Run run("dit", run_options(options), started->trained);
   // The same noise every time, so that two measurements compare.
   const auto held_out = [&]() -> nlohmann::json {
     at::NoGradGuard no_grad;
@@ -103,7 +103,7 @@ void train_dit(const StageOptions& options) {
       const EncodedBatch batch = encoded.at(records);
       if (batch.size() == 0) continue;
       at::Generator noise = make_generator(derive_seed(config.seed, Stream::held_out, list++));
-      const at::Tensor loss = flow_loss(begun->model, batch, config.dit, noise);
+      const at::Tensor loss = flow_loss(started->model, batch, config.dit, noise);
       total += loss.item<double>() * static_cast<double>(batch.size());
       count += static_cast<double>(batch.size());
     }
@@ -114,7 +114,7 @@ void train_dit(const StageOptions& options) {
                                  static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     at::Generator noise = make_generator(derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(step)));
-    const at::Tensor loss = flow_loss(begun->model, batches.next(), config.dit, noise);
+    const at::Tensor loss = flow_loss(started->model, batches.next(), config.dit, noise);
     run.optimise(step, loss);
     run.log(step, {{"loss", loss.item<double>()}, {"wait", batches.wait_share()}});
     run.save_when_due(step);
@@ -123,7 +123,7 @@ void train_dit(const StageOptions& options) {
   run.apply_ema();
   if (const auto measured = held_out(); !measured.empty()) run.note(measured);
   finish_data(options, data);
-  write_result(options, begun->model);
+  write_result(options, started->model);
 }
 
 }  // namespace glmimage::train

@@ -13,11 +13,11 @@
 #include "train/data/prefetch.h"
 #include "train/losses/tokenizer_loss.h"
 #include "train/random.h"
-#include "train/stages/beginning.h"
 #include "train/stages/code_history.h"
 #include "train/stages/export.h"
 #include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
+#include "train/stages/starting_point.h"
 #include "train/world/world.h"
 
 namespace glmimage::train {
@@ -122,7 +122,7 @@ struct CodeSchedule {
 
 void train_tokenizer(const StageOptions& options) {
   const TrainConfig& config = options.config;
-  Preset preset = beginning_preset(options);
+  Preset preset = starting_preset(options);
   preset.preprocess.patch_size = preset.vision.patch_size;
   const DataSet data =
       open_data(options, preset, {.area = preset.picture_size, .synthetic = 8 * preset.synthetic_pictures});

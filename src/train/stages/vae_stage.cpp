@@ -12,10 +12,10 @@
 #include "train/data/prefetch.h"
 #include "train/losses/vae_loss.h"
 #include "train/random.h"
-#include "train/stages/beginning.h"
 #include "train/stages/export.h"
 #include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
+#include "train/stages/starting_point.h"
 
 namespace glmimage::train {
 namespace {
@@ -58,7 +58,7 @@ nlohmann::json held_out(const Vae& vae, const DataSet& data) {
 
 void train_vae(const StageOptions& options) {
   const TrainConfig& config = options.config;
-  const Preset preset = beginning_preset(options);
+  const Preset preset = starting_preset(options);
   const DataSet data =
       open_data(options, preset, {.area = preset.picture_size / 2, .synthetic = 8 * preset.synthetic_pictures});
   Vae vae(preset.vae);

@@ -155,6 +155,7 @@ TEST(RecordCache, TwoProcessesShareTheWork) {
 
 TEST(ContentHash, TellsWeightsByWhatTheyAre) {
   const fs::path folder = test::scratch_folder();
+  for (const char* name : {"a", "b", "c"}) fs::create_directories(folder / name);
   const at::Tensor large = at::zeros({1 << 20}), small = at::zeros({3});  // 4 MiB, 12 bytes
   write_safetensors(folder / "a" / "model.safetensors", {{"x.large", large}, {"x.small", small}});
   const std::string first = hash_weights(folder / "a");

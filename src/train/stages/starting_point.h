@@ -18,7 +18,7 @@ namespace glmimage::train {
 // The sizes of config.preset; with --init those of every part it has, and its picture size: the VAE's sample_size, else
 // the smallest picture of its processor, else that of the VAE a later stage builds on. Throws ErrorKind::usage for an
 // adapter without --init, ErrorKind::checkpoint as the parts' configurations do.
-Preset beginning_preset(const StageOptions& options);
+Preset starting_preset(const StageOptions& options);
 
 // The folder of one part of --init: INIT/part, or INIT itself when it holds a config.json. Throws ErrorKind::checkpoint
 // naming what was looked for.

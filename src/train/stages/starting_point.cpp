@@ -1,4 +1,4 @@
-#include "train/stages/beginning.h"
+#include "train/stages/starting_point.h"
 
 #include "core/error.h"
 #include "core/rng.h"
@@ -41,7 +41,7 @@ int64_t picture_size(const StageOptions& options, const Preset& preset) {
 
 }  // namespace
 
-Preset beginning_preset(const StageOptions& options) {
+Preset starting_preset(const StageOptions& options) {
   Preset preset = find_preset(options.config.preset);
   const fs::path& init = options.init;
   if (init.empty() && options.config.lora.rank > 0) {
