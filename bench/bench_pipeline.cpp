@@ -1,13 +1,8 @@
 // How long the work takes: single layers at published widths with random weights, and whole pictures on a checkpoint.
 // Prints JSON; bench/compare/run holds it against the reference classes.
 
-#include <c10/util/Exception.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <cstdio>
-#include <exception>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -15,6 +10,7 @@
 
 #include "bench/generate.h"
 #include "bench/layers.h"
+#include "bench/program.h"
 #include "bench/report.h"
 #include "core/dtype.h"
 #include "core/error.h"
@@ -64,23 +60,6 @@ nlohmann::ordered_json run(const Options& options) {
           {"results", report.results()},         {"skipped", report.skipped()}};
 }
 
-// To the file where one is named, else to standard output. The file is opened first: nobody measures for an hour in
-// vain.
-void run_and_write(const Options& options) {
-  std::ofstream file;
-  if (!options.out.empty()) {
-    file.open(options.out);
-    if (!file) fail(ErrorKind::usage, options.out, ": cannot be written");
-  }
-  const std::string text = run(options).dump(2);
-  if (options.out.empty()) {
-    std::printf("%s\n", text.c_str());
-  } else {
-    file << text << '\n';
-    if (!file.flush()) fail(ErrorKind::usage, options.out, ": cannot be written; is the disk full?");
-  }
-}
-
 int main_of(int argc, char** argv) {
   Options options;
   CLI::App app("Times the layers and the pipeline of glm-image; prints JSON (times in seconds)");
@@ -101,7 +80,7 @@ int main_of(int argc, char** argv) {
   app.add_flag("--full", options.full, "Also what takes long: the VAE decoder at 512 x 512 and 1024 x 1024");
   app.add_option("-o,--out", options.out, "Write the JSON to this file instead of printing it");
   CLI11_PARSE(app, argc, argv);
-  run_and_write(options);
+  measure_and_write(options.out, [&] { return run(options); });
   return 0;
 }
 
@@ -109,12 +88,5 @@ int main_of(int argc, char** argv) {
 }  // namespace glmimage::bench
 
 int main(int argc, char** argv) {
-  try {
-    return glmimage::bench::main_of(argc, argv);
-  } catch (const c10::Error& error) {
-    std::fprintf(stderr, "bench_pipeline: %s\n", error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "bench_pipeline: %s\n", error.what());
-  }
-  return 1;
+  return glmimage::bench::run_program("bench_pipeline", glmimage::bench::main_of, argc, argv);
 }

@@ -24,6 +24,8 @@ class Report {
  public:
   // Prints one line to stderr too, so that a long run shows where it is. `samples` in seconds, at least one.
   void add(const std::string& key, const std::string& work, std::vector<double> samples);
+  // One more number beside the times of a key that was added.
+  void set(const std::string& key, const std::string& field, int64_t value) { results_[key][field] = value; }
   void skip(const std::string& key, const std::string& why);
 
   void set_visual_tokens(int64_t count) { visual_tokens_ = count; }

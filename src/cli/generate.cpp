@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -9,17 +8,16 @@
 #include <vector>
 
 #include "cli/commands.h"
-#include "cli/exit_code.h"
+#include "cli/draw_options.h"
 #include "cli/interrupt.h"
-#include "cli/lora_option.h"
 #include "cli/terminal_progress.h"
-#include "core/device.h"
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/image.h"
 #include "core/memory.h"
 #include "core/rng.h"
 #include "core/safetensors.h"
+#include "core/threads.h"
 #include "core/version.h"
 #include "pipeline/pipeline.h"
 
@@ -39,17 +37,13 @@ constexpr const char* kFooter = R"(Examples:
 Text to be drawn goes in quotation marks inside the prompt. --temperature 0 is greedy.)";
 
 struct GenerateOptions {
+  DrawOptions draw;
   std::string prompt, prompt_file;
-  std::string model = "checkpoints/mini";
-  std::vector<std::string> images, loras;
+  std::vector<std::string> images;
   std::optional<int64_t> width, height;
-  int64_t steps = 50, count = 1;
-  double guidance = 1.5;
+  int64_t count = 1;
   std::optional<uint64_t> seed;
-  std::optional<double> temperature, top_p;
-  std::string dtype = "auto", device = "cpu", output = "picture.png", trace;
-  int threads = 0;
-  bool json = false, quiet = false;
+  std::string output = "picture.png", trace;
 };
 
 std::string strip(const std::string& line) {
@@ -104,21 +98,6 @@ void check_output(const fs::path& output) {
   }
 }
 
-// An adapter may hold more than this program draws with: say so, and draw.
-void warn_of_unmatched(const std::vector<LoraUse>& uses) {
-  constexpr size_t kShown = 4;
-  for (const LoraUse& use : uses) {
-    if (use.unmatched.empty()) continue;
-    std::string names;
-    for (size_t i = 0; i < std::min(use.unmatched.size(), kShown); ++i) {
-      names += (i ? ", " : "") + quoted_name(use.unmatched[i]);
-    }
-    std::fprintf(
-        stderr, "glm-image: warning: %s: %zu of its tensors fit no matrix of the model and are not used: %s%s\n",
-        use.choice.file.c_str(), use.unmatched.size(), names.c_str(), use.unmatched.size() > kShown ? ", …" : "");
-  }
-}
-
 json describe(const std::vector<LoraUse>& uses) {
   json out = json::array();
   for (const LoraUse& use : uses) {
@@ -144,26 +123,17 @@ json describe(const fs::path& file, const GenerateRequest& request, const Genera
 
 int generate(const GenerateOptions& options, bool prompt_given) {
   watch_interrupts(Patience::brief);
-  set_threads(options.threads);
-  // A device's library must be loaded before LibTorch is used for anything else.
-  const at::Device device = open_device(parse_device(options.device));
-  const std::optional<at::ScalarType> dtype = parse_dtype(options.dtype);
-
-  GenerateRequest request;
+  const bool quiet = options.draw.quiet;
+  const PipelineOptions pipeline_options = prepare(options.draw);
+  GenerateRequest request = request_of(options.draw);
   request.width = options.width;
   request.height = options.height;
-  request.steps = options.steps;
-  request.guidance_scale = options.guidance;
-  request.temperature = options.temperature;
-  request.top_p = options.top_p;
   for (const std::string& file : options.images) request.references.push_back(load_image(file));
   const std::vector<std::string> prompts = collect_prompts(options, prompt_given);
   for (const std::string& prompt : prompts) {
     request.prompt = prompt;
     validate(request);
   }
-  std::vector<LoraChoice> loras;
-  for (const std::string& each : options.loras) loras.push_back(parse_lora(each));
   const fs::path output = options.output;
   check_output(output);
   if (!options.trace.empty()) check_folder_of(options.trace);
@@ -172,11 +142,10 @@ int generate(const GenerateOptions& options, bool prompt_given) {
   }
   const uint64_t first_seed = options.seed ? *options.seed : random_seed() >> 31;  // short enough to retype
 
-  TerminalProgress progress(options.quiet ? TerminalProgress::Style::silent : TerminalProgress::style_of_stderr());
-  const Pipeline pipeline =
-      Pipeline::open({.model = options.model, .device = device, .dtype = dtype, .loras = loras}, &progress);
+  TerminalProgress progress(quiet ? TerminalProgress::Style::silent : TerminalProgress::style_of_stderr());
+  const Pipeline pipeline = Pipeline::open(pipeline_options, &progress);
   progress.finish_line();
-  if (!options.quiet) warn_of_unmatched(pipeline.loras());
+  if (!quiet) warn_of_unmatched(pipeline.loras());
   json pictures = json::array();
   const int64_t total = static_cast<int64_t>(prompts.size()) * options.count;
   for (const std::string& prompt : prompts) {
@@ -196,19 +165,19 @@ int generate(const GenerateOptions& options, bool prompt_given) {
       }
       guard_partial_file({});
       pictures.push_back(describe(file, request, result));
-      if (!options.json && !options.quiet) {
+      if (!options.draw.json && !quiet) {
         std::printf("%s (%lld x %lld, seed %llu)\n", file.c_str(), static_cast<long long>(result.image.width),
                     static_cast<long long>(result.image.height), static_cast<unsigned long long>(result.seed));
         std::fflush(stdout);
       }
     }
   }
-  if (options.json) {
+  if (options.draw.json) {
     const json summary = {
         {"pictures", pictures},
-        {"model", options.model},
+        {"model", options.draw.model},
         {"loras", describe(pipeline.loras())},
-        {"device", options.device},
+        {"device", options.draw.device},
         {"dtype", dtype_name(pipeline.dtype())},
         {"threads", thread_count()},
         {"version", version_text()},
@@ -227,31 +196,17 @@ void add_generate(CLI::App& app, Command& run) {
   CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "What to draw");
   command->add_option("--prompt-file", options->prompt_file, "Prompts, one a line; - is standard input")
       ->excludes(prompt);
-  command->add_option("-m,--model", options->model, "Folder of a checkpoint")->capture_default_str();
   command->add_option("-i,--image", options->images,
                       "A reference picture (PNG, JPEG, WebP); may be given several times");
-  command->add_option("--lora", options->loras,
-                      "FILE[:SCALE]: an adapter and how strongly it works (1; may be negative); several times");
   command->add_option("--width", options->width, "Pixels; default: the model's own size");
   command->add_option("--height", options->height, "Pixels; default: the model's own size");
-  command->add_option("--steps", options->steps, "Denoising steps")->capture_default_str();
-  command->add_option("--guidance", options->guidance, "Guidance scale; 1 or less: none")->capture_default_str();
   command->add_option("--seed", options->seed, "Seed; default: a random one, which is printed");
   command->add_option("--count", options->count, "Pictures a prompt, with seeds S, S+1, …")
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{100000}));
-  command->add_option("--temperature", options->temperature,
-                      "Of the visual tokens; default: the checkpoint's; 0: greedy");
-  command->add_option("--top-p", options->top_p, "Nucleus of the visual tokens; default: the checkpoint's");
-  command->add_option("--dtype", options->dtype, "auto, float32, bfloat16 or float16")->capture_default_str();
-  command->add_option("--device", options->device, "cpu, cuda[:n] or npu[:n]")->capture_default_str();
-  command->add_option("--threads", options->threads, "Processor threads; 0: one a core")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 4096));
   command->add_option("-o,--output", options->output, "PNG file to write")->capture_default_str();
   command->add_option("--trace", options->trace, "Write every stage's tensors to this safetensors file");
-  command->add_flag("--json", options->json, "Print the result, or the error, as JSON");
-  command->add_flag("-q,--quiet", options->quiet, "Print errors only");
+  add_draw_options(*command, options->draw);
   command->callback(
       [options, prompt, &run] { run = [options, given = prompt->count() > 0] { return generate(*options, given); }; });
 }

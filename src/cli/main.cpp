@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kFooter = R"(Examples:
   glm-image generate --prompt 'a red apple on a green background' --output apple.png
+  glm-image eval --count 20 --out out/eval
   glm-image inspect checkpoints/mini
   glm-image train vae --out runs/vae
 
@@ -43,6 +44,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   cli::Command run;
   cli::add_generate(app, run);
+  cli::add_eval(app, run);
   cli::add_inspect(app, run);
   cli::add_train(app, run);
   bool json = false;

@@ -21,16 +21,15 @@ const char* stage_name(Stage stage) {
   return "";
 }
 
-std::string describe(Stage stage, int64_t done, int64_t total, double seconds) {
+std::string describe(const std::string& name, const char* unit, int64_t done, int64_t total, double seconds) {
   char text[160];
   if (total <= 1) {
-    std::snprintf(text, sizeof text, "%s: %.2f s", stage_name(stage), seconds);
+    std::snprintf(text, sizeof text, "%s: %.2f s", name.c_str(), seconds);
     return text;
   }
   const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
-  const char* unit = stage == Stage::visual_tokens ? "tokens" : "steps";
-  int used = std::snprintf(text, sizeof text, "%s %lld/%lld  %.1f %s/s", stage_name(stage),
-                           static_cast<long long>(done), static_cast<long long>(total), rate, unit);
+  int used = std::snprintf(text, sizeof text, "%s %lld/%lld  %.1f %s/s", name.c_str(), static_cast<long long>(done),
+                           static_cast<long long>(total), rate, unit);
   std::string out(text, static_cast<size_t>(used));
   if (done == total) {
     std::snprintf(text, sizeof text, "  %.2f s", seconds);
@@ -51,24 +50,29 @@ TerminalProgress::Style TerminalProgress::style_of_stderr() {
 bool TerminalProgress::cancelled() const { return interrupted().load(); }
 
 void TerminalProgress::report(Stage stage, int64_t done, int64_t total) {
+  draw(stage_name(stage), stage == Stage::visual_tokens ? "tokens" : "steps", done, total);
+}
+
+void TerminalProgress::count(const char* what, int64_t done, int64_t total) { draw(what, what, done, total); }
+
+void TerminalProgress::draw(const std::string& name, const char* unit, int64_t done, int64_t total) {
   if (style_ == Style::silent) return;
   const auto now = Clock::now();
-  if (!begun_ || stage != stage_ || done == 0) {
+  if (name != name_ || done == 0) {
     finish_line();
-    begun_ = true;
-    stage_ = stage;
+    name_ = name;
     stage_began_ = now;
     last_drawn_ = {};
   }
   const double seconds = std::chrono::duration<double>(now - stage_began_).count();
   const bool last = done >= total;
   if (style_ == Style::plain) {
-    if (last) std::fprintf(stderr, "%s\n", describe(stage, done, total, seconds).c_str());
+    if (last) std::fprintf(stderr, "%s\n", describe(name, unit, done, total, seconds).c_str());
     return;
   }
   if (!last && now - last_drawn_ < std::chrono::milliseconds(100)) return;
   last_drawn_ = now;
-  std::fprintf(stderr, "\r\033[K%s", describe(stage, done, total, seconds).c_str());
+  std::fprintf(stderr, "\r\033[K%s", describe(name, unit, done, total, seconds).c_str());
   line_open_ = true;
   if (last) finish_line();
 }

@@ -18,14 +18,18 @@ class TerminalProgress : public Progress {
 
   void report(Stage stage, int64_t done, int64_t total) override;
   bool cancelled() const override;
+  // The same for work that is no stage of a request: "pictures 3/20  0.4 pictures/s  42 s left".
+  void count(const char* what, int64_t done, int64_t total);
   // Ends a redrawn line, so that other text can follow.
   void finish_line();
 
  private:
   using Clock = std::chrono::steady_clock;
+  void draw(const std::string& name, const char* unit, int64_t done, int64_t total);
+
   Style style_;
-  bool begun_ = false, line_open_ = false;
-  Stage stage_ = Stage::load;
+  bool line_open_ = false;
+  std::string name_;  // of what is under way
   Clock::time_point stage_began_, last_drawn_;
 };
 

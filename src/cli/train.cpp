@@ -1,125 +1,195 @@
-#include <malloc.h>
-
+#include <cstdio>
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/train_settings.h"
 #include "core/device.h"
 #include "core/error.h"
+#include "core/memory.h"
 #include "train/stages/assemble.h"
 #include "train/stages/stages.h"
 
 namespace glmimage::cli {
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr const char* kFooter = R"(Examples:
   glm-image train vae --out runs/vae --steps 4000
-  glm-image train tokenizer --out runs/tokenizer --steps 20000
-  glm-image train dit --vae runs/vae/final/vae --tokenizer runs/tokenizer/final --out runs/dit --steps 20000
-  glm-image train ar --tokenizer runs/tokenizer/final --out runs/ar --steps 3500
+  glm-image train tokenizer --out runs/tokenizer --steps 7000
+  glm-image train dit --vae runs/vae/final/vae --tokenizer runs/tokenizer/final --out runs/dit --steps 4000
+  glm-image train ar --tokenizer runs/tokenizer/final --out runs/ar --steps 1800 --batch 16 --set accumulate=4
   glm-image train assemble --vae runs/vae/final --dit runs/dit/final --ar runs/ar/final --out checkpoints/mine
 
-A run that is stopped (Ctrl-C, SIGTERM) saves its state; the same command goes on from there. 'assemble' trains nothing:
-it puts the results together as a checkpoint.)";
+  glm-image train dit --init checkpoints/mini --data photos --set lora.rank=16 --out runs/style --steps 500
+  glm-image train dit --list-settings
+  glm-image train dit --config runs/dit/config.json --set precision=bfloat16 --set recompute=true --out runs/dit-2 …
+  glm-image train ar --resume runs/ar --out runs/ar-long --steps 7000 …
 
-using Stage = void (*)(const train::StageOptions&);
+A run that is stopped (Ctrl-C, SIGTERM, a power cut) goes on with the same command. 'assemble' trains nothing: it puts
+the results together as a checkpoint. Settings come from the stage's defaults, then --config, then --set and flags.)";
 
-const std::map<std::string, Stage>& stages() {
-  static const std::map<std::string, Stage> table = {{"vae", train::train_vae},
-                                                     {"tokenizer", train::train_tokenizer},
-                                                     {"dit", train::train_dit},
-                                                     {"ar", train::train_ar}};
+using TrainStage = void (*)(const train::StageOptions&);
+
+const std::map<std::string, TrainStage>& stages() {
+  static const std::map<std::string, TrainStage> table = {{"vae", train::train_vae},
+                                                          {"tokenizer", train::train_tokenizer},
+                                                          {"dit", train::train_dit},
+                                                          {"ar", train::train_ar}};
   return table;
 }
 
-struct TrainOptions {
+// The settings that have a flag of their own.
+const std::vector<std::pair<const char*, const char*>>& setting_flags() {
+  static const std::vector<std::pair<const char*, const char*>> table = {
+      {"preset", "Sizes of a model trained from nothing: tiny, mini or published"},
+      {"steps", "Updates in all"},
+      {"batch", "Pictures of one pass; an update has 'accumulate' passes"},
+      {"learning_rate", "Peak of the learning rate"},
+      {"save_every", "Updates between saved states; 0: at the end alone"},
+      {"seed", "Of weights, data and noise"}};
+  return table;
+}
+
+struct TrainCommand {
   std::string stage;
-  train::StageOptions stage_options;
-  std::filesystem::path dit, ar;
-  std::optional<std::string> preset;
-  std::optional<int64_t> steps, batch, save_every;
-  std::optional<double> learning_rate;
-  std::optional<uint64_t> seed;
-  std::vector<std::string> data, settings;
+  SettingFlags settings;
+  fs::path out, init, vae, tokenizer, dit, ar;
+  std::string resume = "auto", device = "cpu";
   int threads = 0;
+  bool list_settings = false;
 };
 
-// The stage's defaults, then the options, then --set.
-train::TrainConfig config_of(const TrainOptions& options) {
-  train::TrainConfig config = train::TrainConfig::of_stage(options.stage);
-  const auto take = [](const auto& given, auto& setting) {
-    if (given) setting = *given;
+// What the stage would not read is a misunderstanding, not a wish to be passed over.
+void refuse_unread(const TrainCommand& command) {
+  const bool assembles = command.stage == "assemble", later = command.stage == "dit" || command.stage == "ar";
+  const auto refuse = [&](const char* flag, bool given) {
+    if (given) fail(ErrorKind::usage, "stage ", command.stage, " does not read ", flag);
   };
-  take(options.preset, config.preset);
-  take(options.steps, config.steps);
-  take(options.batch, config.batch);
-  take(options.save_every, config.save_every);
-  take(options.learning_rate, config.learning_rate);
-  take(options.seed, config.seed);
-  if (!options.data.empty()) config.data = options.data;
-  const train::FieldList fields = config.fields();
-  for (const std::string& assignment : options.settings) fields.set(assignment);
-  config.check();
-  return config;
+  refuse("--dit", !assembles && !command.dit.empty());
+  refuse("--ar", !assembles && !command.ar.empty());
+  refuse("--vae", !assembles && !later && !command.vae.empty());
+  refuse("--tokenizer", !later && !command.tokenizer.empty());
+  if (!assembles) return;
+  const SettingFlags& given = command.settings;
+  refuse("--config", !given.config.empty());
+  refuse("--set", !given.assignments.empty());
+  refuse("--data", !given.data.empty());
+  refuse("--init", !command.init.empty());
+  refuse("--resume", command.resume != "auto");
+  for (const auto& [setting, value] : given.values) refuse(flag_of(setting).c_str(), true);
 }
 
-int train_stage(TrainOptions options) {
+bool reads(const std::string& stage, const std::string& setting) {
+  const size_t dot = setting.find('.');
+  const std::string section = dot == std::string::npos ? "" : setting.substr(0, dot);
+  if (stages().contains(section)) return section == stage;
+  const bool encodes = stage == "dit" || stage == "ar";
+  return encodes || (setting != "cache" && section != "lora");
+}
+
+// The same of settings: those of another stage, like dit.drop in stage ar.
+void refuse_unread_settings(train::TrainConfig config) {
+  train::TrainConfig defaults = train::TrainConfig::of_stage(config.stage);
+  const train::FieldList given = config.fields(), usual = defaults.fields();
+  for (size_t i = 0; i < given.fields().size(); ++i) {
+    const train::Field& field = given.fields()[i];
+    if (reads(config.stage, field.name) || field.get() == usual.fields()[i].get()) continue;
+    fail(ErrorKind::usage, "'", field.name, "' is ", field.get().dump(), ", and stage ", config.stage,
+         " does not read it");
+  }
+}
+
+train::Resume parse_resume(const std::string& text) {
+  if (text == "auto") return {};
+  if (text == "never") return {.from = train::Resume::From::never};
+  if (!fs::is_directory(text)) {
+    fail(ErrorKind::usage, "--resume ", text, ": expected auto, never, a run's folder or one of its saved states");
+  }
+  return {.from = train::Resume::From::folder, .folder = text};
+}
+
+int train_stage(const TrainCommand& command) {
+  train::StageOptions options{.config = settings_of(command.stage, command.settings),
+                              .out = command.out,
+                              .init = command.init,
+                              .vae = command.vae,
+                              .tokenizer = command.tokenizer,
+                              .resume = parse_resume(command.resume),
+                              .stop = &interrupted()};
+  refuse_unread_settings(options.config);
   watch_interrupts(Patience::steady);
-  // Steps allocate and free the same large blocks again and again: keep them instead of giving them back to the system.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, -1);
-  set_threads(options.threads);
-  options.stage_options.config = config_of(options);
-  options.stage_options.stop = &interrupted();
-  stages().at(options.stage)(options.stage_options);
+  keep_freed_memory();
+  set_threads(command.threads);
+  options.device = open_device(parse_device(command.device));
+  stages().at(command.stage)(options);
   return 0;
 }
 
-int assemble(const TrainOptions& options) {
-  for (const auto& [name, folder] :
-       {std::pair("--vae", options.stage_options.vae), {"--dit", options.dit}, {"--ar", options.ar}}) {
+int assemble(const TrainCommand& command) {
+  for (const auto& [name, folder] : {std::pair("--vae", command.vae), {"--dit", command.dit}, {"--ar", command.ar}}) {
     if (folder.empty()) fail(ErrorKind::usage, "'assemble' needs ", name, ": the folder 'final' of that stage's run");
   }
-  train::assemble_checkpoint({options.stage_options.vae, options.dit, options.ar}, options.stage_options.out);
+  train::assemble_checkpoint({command.vae, command.dit, command.ar}, command.out);
   return 0;
+}
+
+int run_command(const TrainCommand& command) {
+  if (command.list_settings) {
+    const bool of_stage = stages().contains(command.stage);
+    std::fputs(list_settings(of_stage ? command.stage : "dit").c_str(), stdout);
+    return 0;
+  }
+  if (command.stage.empty()) fail(ErrorKind::usage, "which stage: vae, tokenizer, dit, ar or assemble? (see --help)");
+  if (command.out.empty()) fail(ErrorKind::usage, "--out is missing: the folder of the run");
+  refuse_unread(command);
+  return command.stage == "assemble" ? assemble(command) : train_stage(command);
+}
+
+void add_setting_flags(CLI::App& app, SettingFlags& settings) {
+  for (const auto& [setting, help] : setting_flags()) {
+    app.add_option_function<std::string>(
+        flag_of(setting), [&settings, setting](const std::string& value) { settings.values[setting] = value; }, help);
+  }
+  app.add_option("--config", settings.config, "JSON file of settings, like a run's config.json");
+  app.add_option("--set", settings.assignments, "NAME=VALUE: one setting; give it again for another")
+      ->allow_extra_args(false);
+  app.add_option("--data", settings.data,
+                 "Source of pictures: a folder, a .jsonl list, .tar shards, 'synthetic'; @WEIGHT for a mix")
+      ->allow_extra_args(false);
 }
 
 }  // namespace
 
 void add_train(CLI::App& app, Command& run) {
-  auto options = std::make_shared<TrainOptions>();
+  auto options = std::make_shared<TrainCommand>();
   CLI::App* command = app.add_subcommand("train", "Train one part of a model, or an adapter of it");
   command->footer(kFooter);
   command->add_option("stage", options->stage, "vae, tokenizer, dit, ar, or assemble")
-      ->required()
       ->check(CLI::IsMember({"vae", "tokenizer", "dit", "ar", "assemble"}));
-  train::StageOptions& stage = options->stage_options;
+  command->add_option("--out", options->out,
+                      "Folder of the run; the result lands in its final/. Stage assemble: the new checkpoint");
+  add_setting_flags(*command, options->settings);
+  command->add_flag("--list-settings", options->list_settings, "Name all settings with their defaults, and leave");
   command
-      ->add_option("--out", stage.out,
-                   "Folder of the run; the result lands in its final/. Stage assemble: the new checkpoint")
-      ->required();
-  command->add_option("--data", options->data, "Source, several times for more: a folder, .jsonl, .tar, synthetic");
-  command->add_option("--init", stage.init, "A checkpoint, or the final/ of a run, to go on from");
-  command->add_option("--preset", options->preset, "Sizes: tiny, mini or published");
-  command->add_option("--steps", options->steps, "Updates in all")->check(CLI::PositiveNumber);
-  command->add_option("--batch", options->batch, "Pictures an update");
-  command->add_option("--learning-rate", options->learning_rate, "Peak");
-  command->add_option("--save-every", options->save_every, "Updates between saved states");
-  command->add_option("--seed", options->seed, "Of weights, data and noise");
-  command->add_option("--set", options->settings, "Any other setting, NAME=VALUE");
-  command->add_option("--vae", stage.vae, "Folder of a trained VAE (stages dit and assemble)");
-  command->add_option("--tokenizer", stage.tokenizer, "Folder of a trained visual tokenizer (stages dit and ar)");
+      ->add_option("--resume", options->resume,
+                   "auto: go on from the newest state in --out; never: start over; or the folder of a run or a state")
+      ->capture_default_str();
+  command->add_option("--init", options->init, "A checkpoint, or the final/ of a run of this stage, to go on from");
+  command->add_option("--vae", options->vae,
+                      "Folder of a trained VAE (stages dit and assemble); default: that of --init");
+  command->add_option("--tokenizer", options->tokenizer,
+                      "Folder of a trained visual tokenizer (stages dit and ar); default: that of --init");
   command->add_option("--dit", options->dit, "Folder of a trained DiT and text encoder (stage assemble)");
   command->add_option("--ar", options->ar, "Folder of a trained language model (stage assemble)");
+  command->add_option("--device", options->device, "cpu, cuda, cuda:N, npu or npu:N")->capture_default_str();
   command->add_option("--threads", options->threads, "Processor threads; 0: one a core")->capture_default_str();
-  command->callback([options, &run] {
-    run = [options] { return options->stage == "assemble" ? assemble(*options) : train_stage(*options); };
-  });
+  command->callback([options, &run] { run = [options] { return run_command(*options); }; });
 }
 
 }  // namespace glmimage::cli

@@ -21,6 +21,17 @@ std::string reason(int error) {
 
 }  // namespace
 
+void sync_folder(const std::filesystem::path& folder) {
+  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;  // a folder one may write but not read cannot be synced
+  const int synced = ::fsync(fd), error = errno;
+  ::close(fd);
+  // Some network file systems do not sync folders and say so with EINVAL or ENOTSUP.
+  if (synced != 0 && error != EINVAL && error != ENOTSUP) {
+    fail(ErrorKind::io, folder.native(), ": writing the folder to the disk failed: ", reason(error));
+  }
+}
+
 PartFile::PartFile(const std::filesystem::path& target) : target_(target.native()), part_(target_ + ".part") {
   fd_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (fd_ < 0) fail(ErrorKind::io, target_, ": cannot be written: ", part_, ": ", reason(errno));
@@ -54,19 +65,7 @@ void PartFile::commit() {
     fail(ErrorKind::io, target_, ": cannot be put into place: ", reason(errno));
   }
   renamed_ = true;
-  sync_folder();
-}
-
-void PartFile::sync_folder() {
-  const std::filesystem::path folder = std::filesystem::path(target_).parent_path();
-  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;  // a folder one may write but not read cannot be synced
-  const int synced = ::fsync(fd), error = errno;
-  ::close(fd);
-  // Some network file systems do not sync folders and say so with EINVAL or ENOTSUP.
-  if (synced != 0 && error != EINVAL && error != ENOTSUP) {
-    fail(ErrorKind::io, target_, ": writing its folder to the disk failed: ", reason(error));
-  }
+  glmimage::sync_folder(std::filesystem::path(target_).parent_path());
 }
 
 }  // namespace glmimage

@@ -6,6 +6,10 @@
 
 namespace glmimage {
 
+// Has the disk keep the names in a folder: what was made in it or renamed is found after a power cut. Throws
+// ErrorKind::io, except where a file system does not sync folders at all.
+void sync_folder(const std::filesystem::path& folder);
+
 // A file that appears whole or not at all: written as `<target>.part`, synced, then renamed. Until commit() returns,
 // the destructor removes it. All faults throw ErrorKind::io naming the target and the system's reason.
 class PartFile {
@@ -20,8 +24,6 @@ class PartFile {
   void commit();
 
  private:
-  void sync_folder();
-
   std::string target_, part_;
   int fd_ = -1;
   uint64_t written_ = 0;

@@ -157,6 +157,14 @@ struct Pipeline::Request {
   }
 };
 
+Image Pipeline::reconstruct(const Image& picture) const {
+  const c10::InferenceMode inference;
+  const Vae& vae = parts_->vae;
+  const at::Tensor unit = to_tensor(picture).permute({2, 0, 1}).unsqueeze(0).to(at::kFloat) / 255;  // (1, 3, H, W)
+  const at::Tensor raw = vae.encode((unit * 2 - 1).to(vae.device(), vae.dtype())).mean;
+  return from_unit_tensor((vae.decode(raw).to(at::kFloat) * 0.5 + 0.5).cpu());
+}
+
 GenerateResult Pipeline::generate(const GenerateRequest& request, const RequestObserver& observer) const {
   validate(request);
   const c10::InferenceMode inference;

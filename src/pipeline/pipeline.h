@@ -64,6 +64,10 @@ class Pipeline {
   // ErrorKind::cancelled, ErrorKind::out_of_memory.
   GenerateResult generate(const GenerateRequest& request, const RequestObserver& observer = {}) const;
 
+  // The picture through the VAE and back: the sharpest this checkpoint could draw it. Both sides must be multiples of
+  // the VAE's scale (8 pixels). Throws ErrorKind::usage.
+  Image reconstruct(const Image& picture) const;
+
   int64_t default_size() const;  // pixels a side, the VAE's sample_size
   at::ScalarType dtype() const;
   int64_t weight_bytes() const;               // of all parts, in the type they are held in

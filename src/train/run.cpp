@@ -1,14 +1,18 @@
 #include "train/run.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
-#include <vector>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
 
+#include "core/autocast.h"
 #include "core/error.h"
 #include "core/json.h"
+#include "core/safetensors.h"
 
 namespace glmimage::train {
 namespace fs = std::filesystem;
@@ -16,130 +20,168 @@ using nlohmann::json;
 
 namespace {
 
-std::string state_name(int64_t step) {
-  char name[32];
-  std::snprintf(name, sizeof name, "step-%08lld", static_cast<long long>(step));
-  return name;
+TrainConfig config_of_stage(TrainConfig config, const std::string& stage) {
+  config.stage = stage;
+  return config;
 }
 
-// Finished states, oldest first. A state is written under another name and renamed when it is whole.
-std::vector<fs::path> finished_states(const fs::path& folder) {
-  std::vector<fs::path> out;
-  if (!fs::exists(folder)) return out;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().filename().string().rfind("step-", 0) == 0 && entry.path().extension() != ".part") {
-      out.push_back(entry.path());
-    }
+RunParts placed(RunParts parts, at::Device device) {
+  for (const ParameterList* list : {&parts.trained, &parts.buffers}) {
+    for (const Parameter& p : *list) *p.tensor = p.tensor->to(device);
   }
-  std::sort(out.begin(), out.end());
-  return out;
+  return parts;
 }
+
+std::optional<at::ScalarType> autocast_type(Precision precision) {
+  return precision == Precision::bfloat16 ? std::optional(at::kBFloat16) : std::nullopt;
+}
+
+bool is_due(int64_t next, int64_t every) { return every > 0 && next % every == 0; }
+
+// The averaged weights are in the modules while it lives.
+struct AveragedWeights {
+  explicit AveragedWeights(Ema& ema) : ema(ema) { ema.swap(); }
+  ~AveragedWeights() { ema.swap(); }
+  AveragedWeights(const AveragedWeights&) = delete;
+  AveragedWeights& operator=(const AveragedWeights&) = delete;
+  Ema& ema;
+};
 
 }  // namespace
 
-Run::Run(const std::string& stage, RunOptions options, ParameterList trained, ParameterList buffers)
-    : stage_(stage),
-      options_(std::move(options)),
-      trained_(std::move(trained)),
-      buffers_(std::move(buffers)),
-      optimiser_(trained_, options_.optimiser),
-      ema_(trained_, options_.ema_decay) {
-  std::error_code error;
-  fs::create_directories(options_.out, error);
-  if (error) fail(ErrorKind::io, options_.out.string(), ": cannot be made: ", error.message());
-  if (options_.resume) restore();
-  metrics_.open(options_.out / "metrics.jsonl", first_step_ ? std::ios::app : std::ios::trunc);
-  if (!metrics_) fail(ErrorKind::io, (options_.out / "metrics.jsonl").string(), ": cannot be written");
-  began_ = std::chrono::steady_clock::now();
-  std::fprintf(stderr, "%s: %lld parameters, steps %lld to %lld, batch %lld\n", stage_.c_str(),
-               static_cast<long long>(count_elements(trained_)), static_cast<long long>(first_step_),
-               static_cast<long long>(options_.steps), static_cast<long long>(options_.batch));
+Run::Run(const StageOptions& options, Beginning beginning, RunParts parts)
+    : config_(config_of_stage(options.config, beginning.stage)),
+      beginning_(std::move(beginning)),
+      parts_(placed(std::move(parts), options.device)),
+      device_(options.device),
+      stop_(options.stop),
+      states_(options.out / "state"),
+      optimiser_(parts_.trained, config_.optimiser),
+      ema_(parts_.trained, config_.ema_decay),
+      log_(config_, options.out, beginning_.step),
+      saved_(beginning_.step) {
+  if (config_.held_out_every > 0 && !parts_.held_out) {
+    fail(ErrorKind::usage, "held_out_every: stage ", config_.stage, " has no held-out loss");
+  }
+  if (config_.sample_every > 0 && !parts_.samples) {
+    fail(ErrorKind::usage, "sample_every: stage ", config_.stage, " draws no sample pictures");
+  }
+  if (!beginning_.state.empty()) restore();
+  std::fprintf(stderr, "%s: %lld parameters, steps %lld to %lld, batch %lld x %lld\n", config_.stage.c_str(),
+               static_cast<long long>(count_elements(parts_.trained)), static_cast<long long>(beginning_.step),
+               static_cast<long long>(config_.steps), static_cast<long long>(config_.batch),
+               static_cast<long long>(config_.accumulate));
 }
 
-void Run::optimise(int64_t step, const at::Tensor& loss) {
-  loss.backward();
-  last_rate_ = warmup_cosine(step, options_.steps, options_.warmup, options_.learning_rate);
-  last_update_ = optimiser_.step(last_rate_);
-  if (last_update_.skipped) {
-    ++skipped_;
-    if (++skipped_in_a_row_ >= 10) {
-      fail(ErrorKind::internal, stage_, ": ten steps in a row had gradients that are not finite, the last at step ",
-           step);
-    }
-    return;
+bool Run::running(int64_t step) {
+  if (step >= config_.steps) return false;
+  if (!stopping()) return true;
+  if (step > saved_) save(step);  // the signal came after finish_step had looked for it
+  std::fprintf(stderr, "%s: stopped before step %lld; the same command goes on from there\n", config_.stage.c_str(),
+               static_cast<long long>(step));
+  return false;
+}
+
+Pass Run::forward(int64_t pass, const PassFunction& pass_of) const {
+  const Autocast precision(device_, autocast_type(config_.precision));
+  return pass_of(pass);
+}
+
+double Run::learning_rate(int64_t step) const {
+  switch (config_.schedule) {
+    case Schedule::constant: return warmup_constant(step, config_.warmup, config_.learning_rate);
+    case Schedule::cosine: break;
   }
-  skipped_in_a_row_ = 0;
-  ema_.update(step);
+  return warmup_cosine(step, config_.steps, config_.warmup, config_.learning_rate, config_.final_rate);
+}
+
+json Run::update(int64_t step, const PassFunction& pass_of) {
+  std::map<std::string, double> sums;
+  double total = 0;
+  for (int64_t i = 0; i < config_.accumulate; ++i) {
+    const Pass pass = forward(step * config_.accumulate + i, pass_of);
+    const double weight = config_.accumulate == 1 ? 1 : pass.weight;
+    (weight == 1 ? pass.loss : pass.loss * weight).backward();
+    sums["loss"] += weight * pass.loss.item<double>();
+    for (const auto& [name, value] : pass.values.items()) sums[name] += weight * value.get<double>();
+    total += weight;
+  }
+  last_rate_ = learning_rate(step);
+  last_update_ = optimiser_.step(last_rate_, 1 / total);
+  if (last_update_.skipped) {
+    count_skipped(step);
+  } else {
+    skipped_in_a_row_ = 0;
+    ema_.update(step);
+  }
+  json means = json::object();
+  for (const auto& [name, sum] : sums) means[name] = sum / total;
+  return means;
+}
+
+void Run::count_skipped(int64_t step) {
+  ++skipped_;
+  if (++skipped_in_a_row_ < config_.skipped_in_a_row) return;
+  fail(ErrorKind::internal, config_.stage, ": ", skipped_in_a_row_,
+       " steps in a row had gradients that are not finite, the last at step ", step);
 }
 
 void Run::log(int64_t step, json values) {
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count();
-  const double per_step = seconds / static_cast<double>(step - first_step_ + 1);
-  values["step"] = step;
   values["learning_rate"] = last_rate_;
   values["grad_norm"] = last_update_.grad_norm;
   values["skipped"] = skipped_;
-  values["seconds"] = seconds;
-  metrics_ << values.dump() << '\n' << std::flush;
-  if (step % options_.log_every != 0 && step + 1 != options_.steps) return;
-  std::string line;
-  for (const auto& [name, value] : values.items()) {
-    if (name == "step" || name == "seconds" || name == "skipped" || !value.is_number()) continue;
-    char text[64];
-    std::snprintf(text, sizeof text, " %s %.4g", name.c_str(), value.get<double>());
-    line += text;
-  }
-  const double left = per_step * static_cast<double>(options_.steps - step - 1);
-  std::fprintf(stderr, "%s %lld/%lld%s  %.2f s/step, %.0f min left\n", stage_.c_str(), static_cast<long long>(step + 1),
-               static_cast<long long>(options_.steps), line.c_str(), per_step, left / 60);
+  log_.step(step, std::move(values));
 }
 
-void Run::note(const json& values) {
-  metrics_ << values.dump() << '\n' << std::flush;
-  std::fprintf(stderr, "%s: %s\n", stage_.c_str(), values.dump().c_str());
-}
-
-void Run::save_when_due(int64_t step) {
+void Run::finish_step(int64_t step) {
   const int64_t next = step + 1;
-  if (next == options_.steps || stopping() || (options_.save_every > 0 && next % options_.save_every == 0)) save(next);
+  watch(step, is_due(next, config_.held_out_every), is_due(next, config_.sample_every));
+  if (next == config_.steps || stopping() || is_due(next, config_.save_every)) save(next);
+}
+
+void Run::watch(int64_t step, bool held_out, bool samples) {
+  if (!held_out && !samples) return;
+  at::NoGradGuard no_grad;
+  const Autocast precision(device_, autocast_type(config_.precision));
+  const AveragedWeights averaged(ema_);
+  if (held_out) log_.measured(step, parts_.held_out());
+  if (samples) log_.pictures(step, parts_.samples());
+}
+
+void Run::note_held_out() {
+  at::NoGradGuard no_grad;
+  const Autocast precision(device_, autocast_type(config_.precision));
+  const json measured = parts_.held_out();
+  json values = json::object();
+  for (const auto& [name, value] : measured.items()) values["held_out_" + name] = value;
+  if (!values.empty()) note(values);
 }
 
 void Run::save(int64_t next_step) {
-  const fs::path folder = options_.out / "state";
-  const fs::path final_name = folder / state_name(next_step), temporary = final_name.string() + ".part";
-  fs::remove_all(temporary);
-  fs::create_directories(temporary);
-  ParameterList weights = trained_;
-  weights.insert(weights.end(), buffers_.begin(), buffers_.end());
-  write_safetensors(temporary / "weights.safetensors", named_tensors(weights));
-  write_safetensors(temporary / "optimiser.safetensors", optimiser_.state());
-  write_safetensors(temporary / "ema.safetensors", ema_.state());
-  write_json_file(temporary / "state.json", {{"stage", stage_}, {"step", next_step}, {"seed", options_.seed}});
-  fs::remove_all(final_name);
-  fs::rename(temporary, final_name);
-  std::vector<fs::path> states = finished_states(folder);
-  constexpr size_t kKept = 2;
-  for (size_t i = 0; i + kKept < states.size(); ++i) fs::remove_all(states[i]);
+  if (next_step == saved_ && next_step > 0) return;
+  states_.save(next_step, config_.keep_last, [&](const fs::path& folder) {
+    ParameterList weights = parts_.trained;
+    weights.insert(weights.end(), parts_.buffers.begin(), parts_.buffers.end());
+    write_safetensors(folder / "weights.safetensors", named_tensors(weights));
+    write_safetensors(folder / "optimiser.safetensors", optimiser_.state());
+    if (config_.ema_decay > 0) write_safetensors(folder / "ema.safetensors", ema_.state());
+    write_json_file(folder / "state.json", {{"stage", config_.stage},
+                                            {"step", next_step},
+                                            {"origin", beginning_.origin.string()},
+                                            {"config", config_.fields().to_json()}});
+  });
+  saved_ = next_step;
 }
 
 void Run::restore() {
-  const std::vector<fs::path> states = finished_states(options_.out / "state");
-  if (states.empty()) return;
-  const fs::path& folder = states.back();
-  const JsonObject state = JsonObject::open(folder / "state.json");
-  if (state.text("stage") != stage_)
-    state.reject("stage", concat("is not '", stage_, "': another stage's run is in this folder"));
-  if (static_cast<uint64_t>(state.integer("seed")) != options_.seed) {
-    state.reject("seed", concat("is not ", options_.seed, ": another run is in this folder"));
-  }
   at::NoGradGuard no_grad;
+  const fs::path& folder = beginning_.state;
   const SafetensorsFile weights = SafetensorsFile::open(folder / "weights.safetensors");
-  for (const ParameterList* list : {&trained_, &buffers_}) {
+  for (const ParameterList* list : {&parts_.trained, &parts_.buffers}) {
     for (const Parameter& p : *list) p.tensor->copy_(weights.tensor(p.name));
   }
   optimiser_.load_state(SafetensorsFile::open(folder / "optimiser.safetensors"));
-  ema_.load_state(SafetensorsFile::open(folder / "ema.safetensors"));
-  first_step_ = state.integer("step");
+  if (config_.ema_decay > 0) ema_.load_state(SafetensorsFile::open(folder / "ema.safetensors"));
 }
 
 }  // namespace glmimage::train

@@ -1,73 +1,95 @@
 #pragma once
 
-#include <atomic>
-#include <chrono>
+#include <ATen/core/Tensor.h>
+
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
-#include <memory>
+#include <functional>
 #include <nlohmann/json.hpp>
-#include <string>
+#include <vector>
 
 #include "core/parameters.h"
+#include "models/layers/recompute.h"
 #include "train/optim/adam_w.h"
+#include "train/state/beginning.h"
+#include "train/state/saved_states.h"
+#include "train/watch/run_log.h"
 
 namespace glmimage::train {
 
-// What every stage's run is told.
-struct RunOptions {
-  std::filesystem::path out;  // the run's folder; the result lands in out/final
-  int64_t steps = 1000;
-  int64_t batch = 32;
-  double learning_rate = 1e-3;
-  int64_t warmup = 100;
-  double ema_decay = 0.999;
-  AdamWOptions optimiser;
-  int64_t save_every = 500;  // steps between saved states; the last two are kept
-  int64_t log_every = 20;    // steps between lines on stderr; metrics.jsonl gets every step
-  uint64_t seed = 1;
-  bool resume = true;                       // go on from the newest state in out/state, when there is one
-  const std::atomic<bool>* stop = nullptr;  // set by a signal: save and return
+// One batch seen once.
+struct Pass {
+  at::Tensor loss;             // () with its gradient: the mean over what the batch holds
+  nlohmann::json values = {};  // more numbers for the log, by name
+  double weight = 1;  // how much it counts among the passes of one update: what its mean was taken over, like tokens
+};
+using PassFunction = std::function<Pass(int64_t pass)>;
+
+// The setting `recompute` in the models' terms.
+inline Activations activations_of(const TrainConfig& config) {
+  return config.recompute ? Activations::recompute : Activations::keep;
+}
+
+// What a stage gives its run. The lists point into the stage's modules, which must be initialised and stay in place.
+struct RunParts {
+  ParameterList trained;       // get gradients, optimiser state and an average
+  ParameterList buffers = {};  // saved and restored beside them
+  // Numbers measured on held-out data, and pictures; called without gradients, with the averaged weights in place. They
+  // must draw no random numbers that training draws. Empty: this stage has none, and asking for it is an error.
+  std::function<nlohmann::json()> held_out = nullptr;
+  std::function<std::vector<SamplePicture>()> samples = nullptr;
 };
 
-// The furniture of a training loop: optimiser, EMA, learning rate, metrics, saved states. A stage's loop owns the
+// The furniture of a training loop: optimiser, average, learning rate, log, saved states. A stage's loop owns the
 // model, the batch and the loss, and calls this between them.
 class Run {
  public:
-  // `trained` gets gradients, optimiser state and an EMA; `buffers` are saved and restored beside it. Both point into
-  // the stage's modules, which must be initialised and stay in place.
-  Run(const std::string& stage, RunOptions options, ParameterList trained, ParameterList buffers = {});
+  // Puts the weights on the run's device and restores the state that `beginning` names.
+  Run(const StageOptions& options, Beginning beginning, RunParts parts);
 
-  int64_t first_step() const { return first_step_; }
-  bool running(int64_t step) const { return step < options_.steps && !stopping(); }
-  bool stopping() const { return options_.stop && options_.stop->load(); }
-  // Back-propagates `loss` and updates the parameters. A step with a non-finite gradient changes nothing and is
-  // counted; ten in a row end the run with ErrorKind::internal.
-  void optimise(int64_t step, const at::Tensor& loss);
+  int64_t first_step() const { return beginning_.step; }
+  // Updates number `steps`, passes number steps · accumulate: what a pass draws is a function of its number.
+  int64_t first_pass() const { return beginning_.step * config_.accumulate; }
+  int64_t end_pass() const { return config_.steps * config_.accumulate; }
+  // Whether there is a step to do. Saves the state when the run was told to stop since it was last saved.
+  bool running(int64_t step);
+  bool stopping() const { return stop_ && stop_->load(); }
+  // One update: calls `pass_of` for each of its passes under the run's precision, back-propagates, updates. The
+  // gradient is that of one batch as large as all passes. Returns the weighted means of the passes' numbers and "loss".
+  // A non-finite gradient changes nothing and is counted; too many in a row end the run with ErrorKind::internal.
+  nlohmann::json update(int64_t step, const PassFunction& pass_of);
   // One line of JSON in metrics.jsonl, and now and then one on stderr with rate and time left.
   void log(int64_t step, nlohmann::json values);
-  // Saves the state when it is due or the run is stopping. `step` is the step just finished.
-  void save_when_due(int64_t step);
+  // Measures, draws and saves where it is due. `step` is the step just finished.
+  void finish_step(int64_t step);
   // What was measured at the end: one line on stderr and one in metrics.jsonl.
-  void note(const nlohmann::json& values);
+  void note(const nlohmann::json& values) { log_.note(values); }
+  // The same of RunParts::held_out, each number's name with "held_out_" before it; nothing where none came.
+  void note_held_out();
   // Puts the averaged weights into the modules. Call once, after the loop.
   void apply_ema() { ema_.apply(); }
-  const RunOptions& options() const { return options_; }
+  const TrainConfig& config() const { return config_; }
 
  private:
+  Pass forward(int64_t pass, const PassFunction& pass_of) const;
+  double learning_rate(int64_t step) const;
+  void count_skipped(int64_t step);
+  void watch(int64_t step, bool held_out, bool samples);
   void save(int64_t next_step);
   void restore();
-  std::string stage_;
-  RunOptions options_;
-  ParameterList trained_, buffers_;
+
+  TrainConfig config_;
+  Beginning beginning_;
+  RunParts parts_;
+  at::Device device_;
+  const std::atomic<bool>* stop_;
+  SavedStates states_;
   AdamW optimiser_;
   Ema ema_;
-  std::ofstream metrics_;
-  int64_t first_step_ = 0;
-  int64_t skipped_in_a_row_ = 0, skipped_ = 0;
+  RunLog log_;
   UpdateReport last_update_;
   double last_rate_ = 0;
-  std::chrono::steady_clock::time_point began_;
+  int64_t skipped_ = 0, skipped_in_a_row_ = 0;
+  int64_t saved_ = 0;  // the step the newest state stands before
 };
 
 }  // namespace glmimage::train

@@ -40,7 +40,7 @@ TEST(Cli, TellsItsVersion) {
 }
 
 TEST(Cli, HelpHasExamplesAtEveryLevel) {
-  for (const Arguments& command : {Arguments{}, {"generate"}, {"inspect"}, {"train"}}) {
+  for (const Arguments& command : {Arguments{}, {"generate"}, {"eval"}, {"inspect"}, {"train"}}) {
     const ProcessResult result = run_process(glm_image(with(command, {"--help"})));
     EXPECT_EQ(result.exit_code, 0);
     EXPECT_THAT(result.out, HasSubstr("Examples:\n  glm-image "));

@@ -12,6 +12,7 @@ configurations, fills them with random weights, saves them in the published fold
     make_golden.py --rebuild                      also build the checkpoints anew
     make_golden.py --check                        compute all goldens again from the stored checkpoints and compare
     make_golden.py --only tiny_a,shared           part of it
+    make_golden.py --only training                gradients of all parameters, and steps of AdamW
     make_golden.py --only lora                    adapters of tiny_a; needs peft, so it is not done unless named
     make_golden.py --random-config 7 --name r7 --seed 3 --out /tmp/golden
                                                   a checkpoint nobody has seen, with goldens, elsewhere
@@ -20,7 +21,7 @@ Layout under --out:
     manifest.json  pictures/*.png  resize.safetensors  smart_resize.json  sampler.safetensors  sampler.json
     byte_cases.json  glyph_cases.json
     <name>/manifest.json  <name>/checkpoint/**  <name>/modules.safetensors  <name>/cases/<case>.safetensors
-    tiny_a/lora/**
+    tiny_a/lora/**  training/checkpoint/**  training/gradients.safetensors  training/manifest.json
     <name>/schedule.safetensors  <name>/preprocess.safetensors  <name>/tokenizer_cases.json  <name>/chat_cases.json
 """
 
@@ -40,6 +41,7 @@ from reference.pictures import write_pictures
 from reference.recording import Sink, versions, write_json
 from reference.specs import SPECS, Spec, random_spec
 from reference.text import write_chat_cases, write_glyph_cases, write_tokenizer_cases
+from reference.training import write_training
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -71,7 +73,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=REPOSITORY / "tests" / "golden")
     parser.add_argument("--check", action="store_true", help="compare with the stored files instead of writing")
     parser.add_argument("--rebuild", action="store_true", help="build the checkpoints anew even if they exist")
-    parser.add_argument("--only", help="comma-separated names out of: shared, lora, " + ", ".join(s.name for s in SPECS))
+    parser.add_argument("--only", help="comma-separated names out of: shared, training, lora, " + ", ".join(s.name for s in SPECS))
     parser.add_argument("--random-config", type=int, metavar="SEED", help="one checkpoint with widths drawn from SEED")
     parser.add_argument("--name", help="name of the random checkpoint")
     parser.add_argument("--seed", type=int, help="seed of its weights")
@@ -82,7 +84,7 @@ def main() -> int:
         specs = [random_spec(arguments.random_config)]
         specs[0].name = arguments.name or specs[0].name
         specs[0].seed = specs[0].seed if arguments.seed is None else arguments.seed
-    wanted = set(arguments.only.split(",")) if arguments.only else {"shared", *(s.name for s in specs)}
+    wanted = set(arguments.only.split(",")) if arguments.only else {"shared", "training", *(s.name for s in specs)}
 
     torch.set_num_threads(1)
     sinks = []
@@ -98,12 +100,15 @@ def main() -> int:
         write_resize(sinks[-1])
         write_smart_resize(sinks[-1])
         write_sampler(sinks[-1])
+    if "training" in wanted:
+        sinks.append(Sink(arguments.out / "training", arguments.check))
+        write_training(sinks[-1], arguments.rebuild)
     if "lora" in wanted:
         from reference.lora import write_lora
 
         sinks.append(Sink(arguments.out / "tiny_a", arguments.check))
         write_lora(sinks[-1], load_pipeline(sinks[-1].root / "checkpoint"))
-    if not arguments.check and wanted != {"lora"}:  # adapters have a manifest of their own
+    if not arguments.check and wanted - {"lora", "training"}:  # these have manifests of their own
         write_json(
             arguments.out / "manifest.json",
             {"versions": versions(), "image_backend": "pillow", "checkpoints": [s.name for s in specs]},

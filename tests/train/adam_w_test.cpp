@@ -97,6 +97,17 @@ TEST(AdamW, FollowsTheFormula) {
   }
 }
 
+// Several passes add up their gradients; the scale makes a mean of them before the norm is taken.
+TEST(AdamW, ScalesGradientsBeforeClipping) {
+  Toy sum(8), mean(8);
+  AdamW a(sum.list(), {}), b(mean.list(), {});
+  sum.set_gradients(0, 8.0);
+  mean.set_gradients(0, 2.0);
+  EXPECT_EQ(a.step(0.1, 0.25).grad_norm, b.step(0.1).grad_norm);
+  EXPECT_TRUE(at::equal(sum.matrix, mean.matrix));
+  EXPECT_TRUE(at::equal(sum.vector, mean.vector));
+}
+
 TEST(AdamW, OnlyMatricesDecay) {
   Toy toy(2);
   const std::vector<double> matrix = values(toy.matrix), vector = values(toy.vector);
@@ -186,6 +197,13 @@ TEST(WarmupCosine, RisesThenFallsToTheFloor) {
     EXPECT_LT(warmup_cosine(step, 100, 10, 2.0), warmup_cosine(step - 1, 100, 10, 2.0));
 }
 
+TEST(WarmupConstant, RisesAndStays) {
+  EXPECT_DOUBLE_EQ(warmup_constant(0, 10, 2.0), 0.2);
+  EXPECT_DOUBLE_EQ(warmup_constant(9, 10, 2.0), 2.0);
+  EXPECT_DOUBLE_EQ(warmup_constant(100000, 10, 2.0), 2.0);
+  EXPECT_DOUBLE_EQ(warmup_constant(0, 0, 2.0), 2.0);
+}
+
 TEST(Ema, FollowsTheFormulaAndRampsUp) {
   at::Tensor value = at::full({2}, 1.0, at::kFloat);
   Ema ema({{"value", &value, {2}, Init::ones()}}, 0.9);
@@ -200,6 +218,29 @@ TEST(Ema, FollowsTheFormulaAndRampsUp) {
   EXPECT_EQ(value[0].item<double>(), 199.0);  // the module is untouched until the end
   ema.apply();
   EXPECT_NEAR(value[0].item<double>(), shadow, 1e-2);
+}
+
+TEST(Ema, DecayZeroKeepsNothing) {
+  at::Tensor value = at::full({2}, 1.0, at::kFloat);
+  Ema ema({{"value", &value, {2}, Init::ones()}}, 0);
+  value.fill_(7);
+  ema.update(0);
+  ema.swap();
+  ema.apply();
+  EXPECT_TRUE(ema.state().empty());
+  EXPECT_EQ(value[0].item<double>(), 7);
+}
+
+TEST(Ema, SwapsThereAndBack) {
+  at::Tensor value = at::full({2}, 0.1, at::kFloat);
+  Ema ema({{"value", &value, {2}, Init::ones()}}, 0.9);
+  value.fill_(0.3);
+  const at::Tensor weights = value.clone(), average = ema.state()[0].second.clone();
+  ema.swap();
+  EXPECT_TRUE(at::equal(value, average));
+  ema.swap();
+  EXPECT_TRUE(at::equal(value, weights));
+  EXPECT_TRUE(at::equal(ema.state()[0].second, average));
 }
 
 TEST(Ema, StateGoesThroughAFile) {

@@ -51,8 +51,7 @@ FlowModel tiny_flow() {
   const Preset preset = find_preset("tiny");
   FlowModel model{DitModel(preset.dit), GlyphEncoder(preset.glyph)};
   ParameterList list;
-  model.dit.list(list);
-  model.glyph.list(list);
+  model.list(list);
   init_parameters(list, make_generator(3));
   for (const Parameter& p : list) *p.tensor = at::randn(p.shape, make_generator(4), at::kFloat) * 0.2;
   return model;
@@ -157,11 +156,13 @@ TEST_F(Sequences, OfATextSuperviseDraftPictureAndEnd) {
   init_parameters(list, make_generator(1));
   const double weighted = sequence_loss(model, sequences).item<double>();
   EXPECT_NEAR(weighted, std::log(64.0 + 128), 0.5);
+  EXPECT_EQ(target_weight(sequences), 2 * (6 + 7));
   SequenceBatch even = make_sequences(config_, *chat_, batch, 1);
   EXPECT_NE(sequence_loss(model, even).item<double>(), weighted);
   const double all = sequence_loss(model, even).item<double>();
   even.weights = at::Tensor();
   EXPECT_NEAR(sequence_loss(model, even).item<double>(), all, 1e-5);
+  EXPECT_EQ(target_weight(even), 2 * (2 + 6 + 1));
 }
 
 TEST_F(Sequences, OfAnEditReadTheSourcesAndSuperviseThePicture) {
@@ -192,7 +193,7 @@ TEST(TokenizerLoss, PicturesWithoutLabelsAddPixelsAlone) {
   batch.patches = at::randn({2, 4, preset.vision.patch_values()}, make_generator(2), at::kFloat);
   batch.labels = batch.parts = batch.background = at::full({2, 4}, kNothing, at::kLong);
   batch.unlabelled = at::full({2}, 1.0, at::kFloat);
-  const TokenizerLosses without = tokenizer_losses(model, heads, batch, false);
+  const TokenizerLosses without = tokenizer_losses(model, heads, batch);
   EXPECT_GT(without.pixels, 0);
   without.total.backward();
   EXPECT_TRUE(std::isfinite(without.total.item<double>()));
@@ -202,7 +203,7 @@ TEST(TokenizerLoss, PicturesWithoutLabelsAddPixelsAlone) {
   // A labelled row beside an unlabelled one: both have something to say.
   batch.labels[0].fill_(2);
   batch.unlabelled[0].fill_(0);
-  const TokenizerLosses mixed = tokenizer_losses(model, heads, batch, false);
+  const TokenizerLosses mixed = tokenizer_losses(model, heads, batch);
   EXPECT_GT(mixed.pixels, 0);
   EXPECT_LT(mixed.pixels, without.pixels);
   EXPECT_TRUE(std::isfinite(mixed.total.item<double>()));

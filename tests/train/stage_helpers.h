@@ -5,9 +5,11 @@
 
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "core/image.h"
 #include "core/safetensors.h"
 #include "train/stages/stages.h"
@@ -21,12 +23,10 @@ inline std::filesystem::path fresh_folder(const std::string& name) {
   return folder;
 }
 
-// A run of the smallest preset: a few milliseconds a step.
-inline StageOptions tiny_stage(const std::string& stage, const std::filesystem::path& out, int64_t steps) {
+// A short run that watches and saves nothing before its end.
+inline StageOptions tiny_run(const std::filesystem::path& out, int64_t steps, const TrainConfig& config = {}) {
   StageOptions options;
-  options.config = TrainConfig::of_stage(stage);
-  options.config.preset = "tiny";
-  options.config.data = {"synthetic:64"};
+  options.config = config;
   options.config.steps = steps;
   options.config.batch = 2;
   options.config.warmup = 2;
@@ -34,6 +34,25 @@ inline StageOptions tiny_stage(const std::string& stage, const std::filesystem::
   options.config.log_every = 1000;
   options.out = out;
   return options;
+}
+
+// The same of a stage, with the smallest preset: a few milliseconds a step.
+inline StageOptions tiny_stage(const std::string& stage, const std::filesystem::path& out, int64_t steps) {
+  StageOptions options = tiny_run(out, steps, TrainConfig::of_stage(stage));
+  options.config.preset = "tiny";
+  options.config.data = {"synthetic:64"};
+  return options;
+}
+
+// What `action` throws, which is of this kind.
+inline std::string message_of(const std::function<void()>& action, ErrorKind kind) {
+  try {
+    action();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), kind) << error.what();
+    return error.what();
+  }
+  return "nothing was thrown";
 }
 
 // The first difference between two weight files, by name; empty when they are equal bit for bit.
@@ -84,13 +103,19 @@ inline std::filesystem::path editing_list(const std::filesystem::path& album, in
   return album / "pairs.jsonl";
 }
 
-// The lines of a run's metrics.jsonl that have this field, as numbers.
-inline std::vector<double> metrics(const std::filesystem::path& run, const std::string& field) {
+// The lines of a run's metrics.jsonl.
+inline std::vector<nlohmann::json> metrics_of(const std::filesystem::path& run) {
   std::ifstream stream(run / "metrics.jsonl");
+  std::vector<nlohmann::json> lines;
+  for (std::string line; std::getline(stream, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+// The numbers of this name in those that have it.
+inline std::vector<double> metrics(const std::filesystem::path& run, const std::string& field) {
   std::vector<double> values;
-  for (std::string line; std::getline(stream, line);) {
-    const auto json = nlohmann::json::parse(line);
-    if (json.contains(field)) values.push_back(json[field].get<double>());
+  for (const nlohmann::json& line : metrics_of(run)) {
+    if (line.contains(field)) values.push_back(line[field].get<double>());
   }
   return values;
 }

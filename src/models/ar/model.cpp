@@ -74,11 +74,11 @@ at::Tensor ArModel::embed_one(int64_t id) const { return embed_tokens.weight.nar
 
 Rope ArModel::rope(const at::Tensor& positions) const { return mrope(config, positions, embed_tokens.weight); }
 
-at::Tensor ArModel::forward(const at::Tensor& embeddings, const Rope& rope,
-                            const std::optional<at::Tensor>& key_mask) const {
+at::Tensor ArModel::forward(const at::Tensor& embeddings, const Rope& rope, const std::optional<at::Tensor>& key_mask,
+                            Activations activations) const {
   ArContext context;
   if (key_mask) context.bias = masked_causal_bias(*key_mask, embeddings);
-  return run(embeddings, rope, context);
+  return run(embeddings, rope, context, activations);
 }
 
 at::Tensor ArModel::prefill(const at::Tensor& embeddings, const Rope& rope, KvCache& cache,
@@ -87,7 +87,7 @@ at::Tensor ArModel::prefill(const at::Tensor& embeddings, const Rope& rope, KvCa
     fail(ErrorKind::internal, "prefill needs an empty cache; it holds ", cache.length(), " tokens");
   ArContext context{.bias = std::nullopt, .cache = &cache};
   if (key_mask) context.bias = masked_causal_bias(*key_mask, embeddings);
-  at::Tensor hidden = run(embeddings, rope, context);  // (B, T, D)
+  at::Tensor hidden = run(embeddings, rope, context, Activations::keep);  // (B, T, D)
   cache.advance(embeddings.size(1));
   return hidden;
 }
@@ -98,15 +98,25 @@ at::Tensor ArModel::decode(const at::Tensor& embedding, const Rope& rope, KvCach
   if (embedding.size(1) != 1) fail(ErrorKind::internal, "decode takes one token per row, not ", embedding.size(1));
   ArContext context{.bias = std::nullopt, .cache = &cache};
   if (key_mask) context.bias = key_bias(*key_mask, embedding);
-  at::Tensor hidden = run(embedding, rope, context);  // (B, 1, D)
+  at::Tensor hidden = run(embedding, rope, context, Activations::keep);  // (B, 1, D)
   cache.advance(1);
   return hidden;
 }
 
 at::Tensor ArModel::logits(const at::Tensor& hidden) const { return lm_head(hidden); }
 
-at::Tensor ArModel::run(at::Tensor x, const Rope& rope, const ArContext& context) const {
-  for (size_t i = 0; i < layers.size(); ++i) x = layers[i](x, rope, context, static_cast<int64_t>(i));  // (B, T, D)
+at::Tensor ArModel::run(at::Tensor x, const Rope& rope, const ArContext& context, Activations activations) const {
+  for (size_t i = 0; i < layers.size(); ++i) {
+    const int64_t number = static_cast<int64_t>(i);
+    if (activations == Activations::keep) {
+      x = layers[i](x, rope, context, number);  // (B, T, D)
+      continue;
+    }
+    const Block layer = [this, rope, context, number](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
+      return {layers[static_cast<size_t>(number)](in[0], rope, context, number)};
+    };
+    x = run_block(activations, layer, {x})[0];  // (B, T, D)
+  }
   return norm(x);
 }
 

@@ -14,6 +14,7 @@
 #include "models/ar/layer.h"
 #include "models/ar/mrope.h"
 #include "models/layers/layers.h"
+#include "models/layers/recompute.h"
 
 namespace glmimage {
 
@@ -38,7 +39,8 @@ struct ArModel {
   // on the right needs no mask. key_mask (B, T) bool, true where a token counts: needed for padding on the left.
   // Differentiable.
   at::Tensor forward(const at::Tensor& embeddings, const Rope& rope,
-                     const std::optional<at::Tensor>& key_mask = std::nullopt) const;
+                     const std::optional<at::Tensor>& key_mask = std::nullopt,
+                     Activations activations = Activations::keep) const;
   // The prompt into an empty cache: (B, T, D) -> hidden (B, T, D).
   at::Tensor prefill(const at::Tensor& embeddings, const Rope& rope, KvCache& cache,
                      const std::optional<at::Tensor>& key_mask = std::nullopt) const;
@@ -55,7 +57,7 @@ struct ArModel {
   Linear lm_head;
 
  private:
-  at::Tensor run(at::Tensor x, const Rope& rope, const ArContext& context) const;
+  at::Tensor run(at::Tensor x, const Rope& rope, const ArContext& context, Activations activations) const;
 };
 
 // Names in the same weight files that belong to the visual tokenizer.

@@ -131,4 +131,29 @@ DitStreams DitBlock::operator()(const DitStreams& h, const at::Tensor& e, const 
   return {at::addcmul(x, m.gate_mlp, f.narrow(1, g, n)), at::addcmul(c, m.c_gate_mlp, f.narrow(1, 0, g))};
 }
 
+// The streams, the conditioning and the references' keys and values carry gradients: they are the block's inputs.
+DitStreams DitBlock::run(const DitStreams& h, const at::Tensor& e, const DitAttention& context, GlyphOutput output,
+                         Activations activations) const {
+  if (activations == Activations::keep) return (*this)(h, e, context, output);
+  std::vector<at::Tensor> inputs = {h.image, h.glyphs, e};
+  if (context.references) inputs.insert(inputs.end(), {context.references->k, context.references->v});
+  const Block block = [this, rope = context.rope, key_bias = context.key_bias, output,
+                       writes = context.written != nullptr](const std::vector<at::Tensor>& in) {
+    const KeyValue references = in.size() > 3 ? KeyValue{in[3], in[4]} : KeyValue{};
+    KeyValue written;
+    const DitAttention again = {.rope = rope,
+                                .key_bias = key_bias,
+                                .references = in.size() > 3 ? &references : nullptr,
+                                .written = writes ? &written : nullptr};
+    const DitStreams next = (*this)({in[0], in[1]}, in[2], again, output);
+    std::vector<at::Tensor> out = {next.image};
+    if (output == GlyphOutput::keep) out.push_back(next.glyphs);
+    if (writes) out.insert(out.end(), {written.k, written.v});
+    return out;
+  };
+  const std::vector<at::Tensor> out = run_block(activations, block, inputs);
+  if (context.written) *context.written = {out[out.size() - 2], out[out.size() - 1]};
+  return {out[0], output == GlyphOutput::keep ? out[1] : at::Tensor()};
+}
+
 }  // namespace glmimage

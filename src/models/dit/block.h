@@ -8,6 +8,7 @@
 #include "core/parameters.h"
 #include "models/dit/rope.h"
 #include "models/layers/layers.h"
+#include "models/layers/recompute.h"
 
 namespace glmimage {
 
@@ -57,6 +58,9 @@ struct DitBlock {
   // e (B, T): the conditioning vector. GlyphOutput::drop leaves the result's glyphs undefined.
   DitStreams operator()(const DitStreams& h, const at::Tensor& e, const DitAttention& context,
                         GlyphOutput output = GlyphOutput::keep) const;
+  // The same, kept or computed again in the backward pass.
+  DitStreams run(const DitStreams& h, const at::Tensor& e, const DitAttention& context, GlyphOutput output,
+                 Activations activations) const;
   // The keys and values alone: all that a pass over references needs of the last block.
   KeyValue keys_and_values(const DitStreams& h, const at::Tensor& e, const DitAttention& context) const;
 

@@ -145,7 +145,7 @@ at::Tensor DitModel::finish(const at::Tensor& image, const at::Tensor& e, Grid g
 }
 
 at::Tensor DitModel::step(const at::Tensor& latents, const at::Tensor& timestep, const DitPrepared& prepared,
-                          const ReferenceCache* references) const {
+                          const ReferenceCache* references, Activations activations) const {
   const int64_t batch = latents.size(0);
   ReferenceCache cache;  // shares the tensors; repeats samples only where the batch asks for it
   if (references && !references->empty()) {
@@ -160,16 +160,16 @@ at::Tensor DitModel::step(const at::Tensor& latents, const at::Tensor& timestep,
   for (size_t i = 0; i < transformer_blocks.size(); ++i) {
     if (references) context.references = &references->blocks[i];
     const bool last = i + 1 == transformer_blocks.size();
-    h = transformer_blocks[i](h, e, context, last ? GlyphOutput::drop : GlyphOutput::keep);
+    h = transformer_blocks[i].run(h, e, context, last ? GlyphOutput::drop : GlyphOutput::keep, activations);
   }
   return finish(h.image, e, prepared.grid);
 }
 
-at::Tensor DitModel::forward(const DitInput& input, const ReferenceCache* references) const {
-  return step(input.latents, input.timestep, prepare(input), references);
+at::Tensor DitModel::forward(const DitInput& input, const ReferenceCache* references, Activations activations) const {
+  return step(input.latents, input.timestep, prepare(input), references, activations);
 }
 
-void DitModel::write_references(const DitInput& input, ReferenceCache& references) const {
+void DitModel::write_references(const DitInput& input, ReferenceCache& references, Activations activations) const {
   const DitPrepared prepared = prepare(input);
   const at::Tensor e = conditioning(input.timestep, prepared);
   DitStreams h = embed(input.latents, prepared);
@@ -177,7 +177,7 @@ void DitModel::write_references(const DitInput& input, ReferenceCache& reference
   std::vector<KeyValue> pass(transformer_blocks.size());
   for (size_t i = 0; i + 1 < transformer_blocks.size(); ++i) {
     context.written = &pass[i];
-    h = transformer_blocks[i](h, e, context);
+    h = transformer_blocks[i].run(h, e, context, GlyphOutput::keep, activations);
   }
   pass.back() = transformer_blocks.back().keys_and_values(h, e, context);
   references.append(std::move(pass));

@@ -12,6 +12,7 @@
 #include "models/dit/config.h"
 #include "models/dit/references.h"
 #include "models/dit/rope.h"
+#include "models/layers/recompute.h"
 #include "models/tokens.h"
 
 namespace glmimage {
@@ -50,18 +51,20 @@ struct DitModel {
   void list(ParameterList& list);
 
   // prepare + step. references: attend to them too (the reference's cache mode "read"); nullptr: "skip".
-  at::Tensor forward(const DitInput& input, const ReferenceCache* references = nullptr) const;  // -> like latents
+  at::Tensor forward(const DitInput& input, const ReferenceCache* references = nullptr,
+                     Activations activations = Activations::keep) const;  // -> like latents
   // The pass over a reference picture (mode "write"): appends the keys and values of every block to the cache. Output
   // and the last block's attention are left out. Inputs as for forward, with G = 0 and timestep 0.
-  void write_references(const DitInput& input, ReferenceCache& references) const;
+  void write_references(const DitInput& input, ReferenceCache& references,
+                        Activations activations = Activations::keep) const;
 
   // input.timestep and the values of input.latents (not their shape) are ignored.
   DitPrepared prepare(const DitInput& input) const;
   // -> (B, out_channels, p·h, p·w) in the model's type
   at::Tensor step(const at::Tensor& latents, const at::Tensor& timestep, const DitPrepared& prepared,
-                  const ReferenceCache* references = nullptr) const;
+                  const ReferenceCache* references = nullptr, Activations activations = Activations::keep) const;
 
-  // The pieces of step, for a training loop that runs the blocks itself (recomputing them to save memory).
+  // The pieces of step.
   at::Tensor conditioning(const at::Tensor& timestep, const DitPrepared& prepared) const;  // -> e (B, T)
   DitStreams embed(const at::Tensor& latents, const DitPrepared& prepared) const;
   at::Tensor key_bias(const DitPrepared& prepared, const ReferenceCache* references, int64_t batch) const;

@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/autocast.h"
+
 namespace glmimage {
 namespace {
 
@@ -47,11 +49,13 @@ void Quantizer::list(ParameterList& list, const std::string& prefix) {
 }
 
 at::Tensor Quantizer::project(const at::Tensor& features) const {
+  const Autocast in_float32(features.device(), std::nullopt);
   return at::linear(features.to(at::kFloat), quant_conv.weight.flatten(1).to(at::kFloat),
                     quant_conv.bias.to(at::kFloat));
 }
 
 Quantized Quantizer::quantize(const at::Tensor& z) const {
+  const Autocast in_float32(z.device(), std::nullopt);
   const at::Tensor unit = l2_normalise(z), codes = l2_normalise(codebook.weight);  // (…, D), (K, D)
   at::Tensor ids;
   {

@@ -110,9 +110,12 @@ at::Tensor VisionTower::positions(Grid grid) const {
   return sum.to(table.scalar_type());
 }
 
-at::Tensor VisionTower::operator()(const at::Tensor& patches, Grid grid) const {
+at::Tensor VisionTower::operator()(const at::Tensor& patches, Grid grid, Activations activations) const {
   at::Tensor x = embed(patches) + positions(grid);  // (B, n, E)
-  for (const VisionBlock& block : blocks) x = block(x);
+  for (const VisionBlock& block : blocks) {
+    const auto run = [&block](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> { return {block(in[0])}; };
+    x = run_block(activations, run, {x})[0];
+  }
   return x;
 }
 

@@ -7,6 +7,7 @@
 
 #include "core/parameters.h"
 #include "models/layers/layers.h"
+#include "models/layers/recompute.h"
 #include "models/tokens.h"
 #include "models/visual_tokenizer/config.h"
 
@@ -35,7 +36,7 @@ struct VisionTower {
   void list(ParameterList& list, const std::string& prefix);
 
   // patches (B, grid.count(), 3·p·p), any float type -> (B, grid.count(), E) in the tower's type
-  at::Tensor operator()(const at::Tensor& patches, Grid grid) const;
+  at::Tensor operator()(const at::Tensor& patches, Grid grid, Activations activations = Activations::keep) const;
 
   at::Tensor embed(const at::Tensor& patches) const;  // the patch projection alone
   // The position table stretched over the picture: bilinear between cell centres, clamped at the border, in float32

@@ -22,14 +22,14 @@ void VisualTokenizer::list(ParameterList& list) {
   quantizer.list(list, "model.vqmodel");
 }
 
-at::Tensor VisualTokenizer::features(const at::Tensor& patches, Grid grid) const {
+at::Tensor VisualTokenizer::features(const at::Tensor& patches, Grid grid, Activations activations) const {
   const int64_t dims = patches.dim();
   if ((dims != 2 && dims != 3) || grid.height < 1 || grid.width < 1 || patches.size(-2) != grid.count() ||
       patches.size(-1) != config.vision.patch_values()) {
     fail(ErrorKind::internal, "visual tokenizer: expected patches of shape (batch, ", grid.count(), ", ",
          config.vision.patch_values(), ") for a grid of ", grid.height, " x ", grid.width, ", not ", patches.sizes());
   }
-  return tower(dims == 3 ? patches : patches.unsqueeze(0), grid);
+  return tower(dims == 3 ? patches : patches.unsqueeze(0), grid, activations);
 }
 
 at::Tensor VisualTokenizer::encode_batch(const at::Tensor& patches, Grid grid) const {

@@ -26,7 +26,7 @@ struct VisualTokenizer {
   // B pictures of one grid: patches (B, grid.count(), 3·p·p), as `preprocess` makes them, any float type and device
   // -> (B, grid.count(), hidden_size) in the tower's type. One picture may come without B. Throws ErrorKind::internal
   // when the patches do not fit the grid.
-  at::Tensor features(const at::Tensor& patches, Grid grid) const;
+  at::Tensor features(const at::Tensor& patches, Grid grid, Activations activations = Activations::keep) const;
 
   // Ids without gradient: (B, grid.count()) int64 on the model's device.
   at::Tensor encode_batch(const at::Tensor& patches, Grid grid) const;

@@ -2,36 +2,21 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
+
+#include "text/edit_distance.h"
 
 namespace glmimage::train {
 namespace {
 
 using nlohmann::json;
 
-// Levenshtein's distance: insertions, deletions and replacements.
-size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row.back();
-}
-
 // The field whose name is nearest, if it is near enough to be meant. A name without its section is near too.
 std::string nearest(const std::vector<Field>& fields, const std::string& name) {
   std::string best;
-  size_t least = 1 + std::max<size_t>(2, name.size() / 3);
+  int64_t least = 1 + std::max<int64_t>(2, static_cast<int64_t>(name.size()) / 3);
   for (const Field& field : fields) {
     const std::string last = field.name.substr(field.name.rfind('.') + 1);
-    const size_t distance = std::min(edit_distance(name, field.name), edit_distance(name, last) + 1);
+    const int64_t distance = std::min(edit_distance(name, field.name), edit_distance(name, last) + 1);
     if (distance < least) {
       least = distance;
       best = field.name;
@@ -100,9 +85,8 @@ void FieldList::add(const std::string& name, std::string& value, const std::stri
 }
 
 void FieldList::add(const std::string& name, std::vector<std::string>& value, const std::string& help) {
-  fields_.push_back(
-      {name, help, [&value] { return json(value); },
-       [&value](const json& given) { value = list_of<std::string>(given, "expected a list of texts"); }});
+  fields_.push_back({name, help, [&value] { return json(value); },
+                     [&value](const json& given) { value = list_of<std::string>(given, "expected a list of texts"); }});
 }
 
 void FieldList::add(const std::string& name, std::vector<int64_t>& value, const std::string& help) {

@@ -132,6 +132,9 @@ void TrainConfig::check() const {
   if (sample_every > 0 && prompts.empty()) {
     fail(ErrorKind::usage, "sample_every asks for sample pictures, and there are no prompts for them");
   }
+  if (recompute && stage == "vae") {
+    fail(ErrorKind::usage, "recompute is on, and stage vae has no blocks that could be computed again");
+  }
   if (data.empty()) fail(ErrorKind::usage, "there is no data: --data SRC");
 }
 

@@ -47,8 +47,8 @@ struct ArSettings {
 struct DitSettings {
   Density density = Density::towards_noise;
   double drop = 0.1;  // share of pictures without prior ids and glyphs
-  bool tell_crop =
-      false;  // the transformer is told what a picture lost at the top and on the left; drawing says: nothing
+  // The transformer is told what a picture lost at the top and on the left; drawing says that nothing was.
+  bool tell_crop = false;
   bool train_text_encoder = true;
 };
 

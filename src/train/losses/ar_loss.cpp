@@ -6,8 +6,9 @@
 
 namespace glmimage::train {
 
-at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch) {
-  const at::Tensor hidden = model.forward(model.embed(batch.ids), model.rope(batch.positions));  // (B, T, D)
+at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch, Activations activations) {
+  const at::Tensor hidden =
+      model.forward(model.embed(batch.ids), model.rope(batch.positions), std::nullopt, activations);  // (B, T, D)
   // The head runs only where something is to be predicted: prompts are half of all places.
   const at::Tensor flat = batch.targets.flatten();
   const at::Tensor places = (flat >= 0).nonzero().flatten();                             // (n)
@@ -17,6 +18,11 @@ at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch) {
   const at::Tensor weights = batch.weights.flatten().index_select(0, places);  // (n)
   const at::Tensor each = at::cross_entropy_loss(scores, targets, {}, at::Reduction::None);
   return (each * weights).sum() / weights.sum();
+}
+
+double target_weight(const SequenceBatch& batch) {
+  const at::Tensor targets = batch.targets >= 0;  // (B, T)
+  return (batch.weights.defined() ? batch.weights * targets : targets).sum().item<double>();
 }
 
 }  // namespace glmimage::train

@@ -14,6 +14,9 @@ struct SequenceBatch {
 };
 
 // Mean cross entropy over the places that have a target, at least one, by their weights -> scalar float32.
-at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch);
+at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch, Activations activations = Activations::keep);
+
+// What that mean is taken over: the sum of the weights of all targets.
+double target_weight(const SequenceBatch& batch);
 
 }  // namespace glmimage::train

@@ -38,7 +38,8 @@ at::Tensor crops_of(const std::vector<Framing>& framings) {
 }
 
 // Keys and values of the references of an editing pair (pipeline's encode_references for a batch, with gradients).
-ReferenceCache write_references(const DitModel& dit, const EncodedBatch& batch, const at::Tensor& dropped) {
+ReferenceCache write_references(const DitModel& dit, const EncodedBatch& batch, const at::Tensor& dropped,
+                                Activations activations) {
   ReferenceCache cache;
   for (const EncodedPictures& reference : batch.references) {
     dit.write_references({.latents = reference.latents,
@@ -47,7 +48,7 @@ ReferenceCache write_references(const DitModel& dit, const EncodedBatch& batch, 
                           .timestep = at::zeros({1}, at::kFloat),
                           .target_size = size_of(reference.grid),
                           .crop = at::zeros({1, 2}, at::kFloat)},
-                         cache);
+                         cache, activations);
   }
   if (dropped.any().item<bool>()) {
     cache.mask = dropped.logical_not().unsqueeze(1).expand({batch.size(), cache.tokens()});
@@ -78,7 +79,7 @@ NoiseLevels draw_noise_levels(Density density, int64_t count, int64_t image_toke
 }
 
 at::Tensor flow_loss(const FlowModel& model, const EncodedBatch& batch, const DitSettings& settings,
-                     at::Generator noise) {
+                     at::Generator noise, Activations activations) {
   const int64_t count = batch.size();
   const at::Tensor& latents = batch.target.latents;  // (B, C, h, w)
   const NoiseLevels levels = draw_noise_levels(settings.density, count, 4 * batch.target.grid.count(), noise);
@@ -96,11 +97,11 @@ at::Tensor flow_loss(const FlowModel& model, const EncodedBatch& batch, const Di
   input.timestep = (levels.times * 1000 - 1).clamp_min(0);
   input.crop = settings.tell_crop ? crops_of(batch.framings) : at::zeros({1, 2}, at::kFloat);
   input.target_size = size_of(batch.target.grid).expand({input.crop.size(0), 2});
-  if (batch.references.empty()) {
-    return at::mse_loss(model.dit.forward(input).to(at::kFloat), epsilon - latents);
-  }
-  const ReferenceCache references = write_references(model.dit, batch, dropped);
-  return at::mse_loss(model.dit.forward(input, &references).to(at::kFloat), epsilon - latents);
+  ReferenceCache references;
+  if (!batch.references.empty()) references = write_references(model.dit, batch, dropped, activations);
+  const at::Tensor velocity =
+      model.dit.forward(input, batch.references.empty() ? nullptr : &references, activations);  // like latents
+  return at::mse_loss(velocity.to(at::kFloat), epsilon - latents);
 }
 
 }  // namespace glmimage::train

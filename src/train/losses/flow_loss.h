@@ -12,6 +12,11 @@ namespace glmimage::train {
 
 // What stage dit trains together.
 struct FlowModel {
+  void list(ParameterList& list) {
+    dit.list(list);
+    glyph.list(list);
+  }
+
   DitModel dit;
   GlyphEncoder glyph;
 };
@@ -22,7 +27,7 @@ struct FlowModel {
 // at time 0, and leave keys and values that the target reads; they never see the target. Gradients flow through both.
 // `noise` draws times, ε and drops. -> scalar float32
 at::Tensor flow_loss(const FlowModel& model, const EncodedBatch& batch, const DitSettings& settings,
-                     at::Generator noise);
+                     at::Generator noise, Activations activations = Activations::keep);
 
 // How noisy each of `count` pictures of `image_tokens` (16 x 16 pixels each) is.
 struct NoiseLevels {

@@ -62,11 +62,12 @@ void TokenizerHeads::list(ParameterList& list) {
 }
 
 TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const TokenizerHeads& heads, const TokenizerBatch& batch,
-                                 bool soft, const TokenizerSettings& weights) {
-  const at::Tensor features = model.features(batch.patches, batch.grid);                // (B, n, E)
-  const Quantized found = model.quantizer.quantize(model.quantizer.project(features));  // (B, n, d)
-  const at::Tensor code = soft ? found.z : found.z + (found.q - found.z).detach();      // (B, n, d)
-  const double root = std::sqrt(static_cast<double>(code.size(-1)));                    // unit vectors -> unit entries
+                                 const TokenizerLossOptions& options) {
+  const TokenizerSettings& weights = options.weights;
+  const at::Tensor features = model.features(batch.patches, batch.grid, options.activations);  // (B, n, E)
+  const Quantized found = model.quantizer.quantize(model.quantizer.project(features));         // (B, n, d)
+  const at::Tensor code = options.soft ? found.z : found.z + (found.q - found.z).detach();     // (B, n, d)
+  const double root = std::sqrt(static_cast<double>(code.size(-1)));  // unit vectors -> unit entries
   const at::Tensor scaled = code * root;
 
   const at::Tensor labels = batch.labels.flatten(), shown = labels > 0;                     // (B·n)
@@ -87,7 +88,7 @@ TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const TokenizerHe
   out.total = mean_over_labelled(name_alone, labels, weights.name_alone) +
               mean_over_labelled(name, labels, weights.name) + mean_over_labelled(part_alone, parts, weights.part) +
               mean_over_labelled(background_alone, background, weights.background) + weights.look * look;
-  if (!soft) out.total = out.total + weights.commit * commit + weights.codebook * codebook;
+  if (!options.soft) out.total = out.total + weights.commit * commit + weights.codebook * codebook;
   if (batch.unlabelled.any().item<bool>()) {
     const at::Tensor pixels = pixel_loss(heads.pixels(x), batch);
     out.total = out.total + weights.pixels * pixels;

@@ -45,10 +45,16 @@ struct TokenizerLosses {
   at::Tensor z;                                                     // (B·n, code_dim), detached
 };
 
+struct TokenizerLossOptions {
+  TokenizerSettings weights = {};
+  bool soft = false;  // codes are not yet used
+  Activations activations = Activations::keep;
+};
+
 // Names weigh above looks: the ids are all the later stages know of a picture (docs/training.md). Pictures without
 // labels add to the coarse look, the pixels and the terms of the codes alone. VQ terms as in van den Oord et al. 2017,
-// the codebook's gradient straight through. While `soft`, codes are not yet used.
+// the codebook's gradient straight through.
 TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const TokenizerHeads& heads, const TokenizerBatch& batch,
-                                 bool soft, const TokenizerSettings& weights = {});
+                                 const TokenizerLossOptions& options = {});
 
 }  // namespace glmimage::train

@@ -14,7 +14,8 @@ struct VaeLosses {
 };
 
 // L1 + L2 + L1 of the differences of neighbouring pixels + KL(q(z|x) ‖ N(0, 1)) per latent (Kingma and Welling 2014),
-// by their weights. pixels (B, 3, H, W) float32, -1..1; `noise` draws the latents.
+// by their weights. pixels (B, 3, H, W) float32 in -1..1, sides multiples of the VAE's scale; `noise` draws one sample
+// of z.
 VaeLosses vae_losses(const Vae& vae, const at::Tensor& pixels, at::Generator noise, const VaeSettings& weights = {});
 
 }  // namespace glmimage::train

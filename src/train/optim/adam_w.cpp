@@ -24,11 +24,11 @@ AdamW::AdamW(const ParameterList& parameters, AdamWOptions options) : options_(o
     p.tensor->requires_grad_(true);
     Group& group = groups_[p.shape.size() >= 2 ? 0 : 1];
     at::Tensor zeros = at::zeros_like(p.tensor->detach());
-    group.slots.push_back({p.name, *p.tensor, zeros, zeros.clone(), at::zeros({}, at::kFloat)});
+    group.slots.push_back({p.name, *p.tensor, zeros, zeros.clone(), at::zeros({}, zeros.options().dtype(at::kFloat))});
   }
 }
 
-UpdateReport AdamW::step(double lr) {
+UpdateReport AdamW::step(double lr, double gradient_scale) {
   at::NoGradGuard no_grad;
   std::vector<at::Tensor> all_grads;
   for (Group& group : groups_) {
@@ -37,6 +37,7 @@ UpdateReport AdamW::step(double lr) {
     }
   }
   if (all_grads.empty()) fail(ErrorKind::internal, "an optimiser step without gradients");
+  if (gradient_scale != 1) at::_foreach_mul_(all_grads, gradient_scale);
   const double norm = at::stack(at::_foreach_norm(all_grads)).norm().item<double>();
   const bool finite = std::isfinite(norm);
   if (finite && options_.max_grad_norm > 0 && norm > options_.max_grad_norm) {
@@ -90,7 +91,12 @@ double warmup_cosine(int64_t step, int64_t steps, int64_t warmup, double peak, d
   return peak * (floor + (1 - floor) * 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, x))));
 }
 
+double warmup_constant(int64_t step, int64_t warmup, double peak) {
+  return step < warmup ? peak * static_cast<double>(step + 1) / static_cast<double>(warmup) : peak;
+}
+
 Ema::Ema(const ParameterList& parameters, double decay) : decay_(decay) {
+  if (decay == 0) return;
   for (const Parameter& p : parameters) {
     names_.push_back(p.name);
     parameters_.push_back(p.tensor->detach());
@@ -99,6 +105,7 @@ Ema::Ema(const ParameterList& parameters, double decay) : decay_(decay) {
 }
 
 void Ema::update(int64_t step) {
+  if (shadows_.empty()) return;
   at::NoGradGuard no_grad;
   const double decay = std::min(decay_, (1.0 + static_cast<double>(step)) / (10.0 + static_cast<double>(step)));
   at::_foreach_lerp_(shadows_, parameters_, 1.0 - decay);
@@ -117,6 +124,15 @@ void Ema::load_state(const SafetensorsFile& file) {
 void Ema::apply() const {
   at::NoGradGuard no_grad;
   for (size_t i = 0; i < names_.size(); ++i) parameters_[i].copy_(shadows_[i]);
+}
+
+void Ema::swap() {
+  at::NoGradGuard no_grad;
+  for (size_t i = 0; i < names_.size(); ++i) {
+    const at::Tensor weights = parameters_[i].clone();
+    parameters_[i].copy_(shadows_[i]);
+    shadows_[i].copy_(weights);
+  }
 }
 
 }  // namespace glmimage::train

@@ -28,8 +28,9 @@ class AdamW {
  public:
   AdamW(const ParameterList& parameters, AdamWOptions options);
 
-  // Applies one update with learning rate `lr` from the parameters' .grad, then drops the gradients.
-  UpdateReport step(double lr);
+  // Applies one update with learning rate `lr` from the parameters' .grad times `gradient_scale`, then drops the
+  // gradients.
+  UpdateReport step(double lr, double gradient_scale = 1);
   // Moments and step count under "<name>.exp_avg", "<name>.exp_avg_sq", "step": what a resume needs.
   NamedTensors state() const;
   void load_state(const SafetensorsFile& file);
@@ -49,8 +50,11 @@ class AdamW {
 
 // Linear warm-up to `peak`, then half a cosine down to `peak * floor` at `steps`.
 double warmup_cosine(int64_t step, int64_t steps, int64_t warmup, double peak, double floor = 0.02);
+// Linear warm-up to `peak`, which stays.
+double warmup_constant(int64_t step, int64_t warmup, double peak);
 
-// An exponential moving average of parameters: shadow = decay · shadow + (1 - decay) · parameter.
+// An exponential moving average of parameters: shadow = decay · shadow + (1 - decay) · parameter. With decay 0 it keeps
+// nothing and does nothing: the weights are their own average.
 class Ema {
  public:
   Ema(const ParameterList& parameters, double decay);
@@ -60,6 +64,8 @@ class Ema {
   void load_state(const SafetensorsFile& file);
   // Puts the averages into the modules (at the end, for export).
   void apply() const;
+  // Exchanges averages and parameters, bit for bit; twice is nothing.
+  void swap();
 
  private:
   double decay_;

@@ -1,5 +1,3 @@
-#include <ATen/core/grad_mode.h>
-
 #include <algorithm>
 
 #include "core/error.h"
@@ -9,6 +7,7 @@
 #include "text/chat_template.h"
 #include "train/data/prefetch.h"
 #include "train/random.h"
+#include "train/run.h"
 #include "train/stages/ar_sequences.h"
 #include "train/stages/processor.h"
 #include "train/stages/stage_data.h"
@@ -75,9 +74,11 @@ std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& p
 }  // namespace
 
 void train_ar(const StageOptions& options) {
+  const Beginning beginning = begin_run("ar", options);
   const TrainConfig& config = options.config;
   const Preset preset = starting_preset(options);
-  DataSet data = open_data(options, preset, {.area = preset.picture_size, .synthetic = 4 * preset.synthetic_pictures});
+  DataSet data =
+      open_data(options, beginning, preset, {.area = preset.picture_size, .synthetic = 4 * preset.synthetic_pictures});
   const fs::path tokenizer = tokenizer_folder(options);
   auto tokens = std::make_unique<TokenEncoder>(tokenizer, preset.preprocess, preset.draft_size);
   const VisualTokenizerConfig visual = tokens->config();
@@ -90,33 +91,25 @@ void train_ar(const StageOptions& options) {
   const EncodedData encoded(data, std::move(tokens), nullptr, encoded_options(options));
   if (!encoded.complete()) return;
 
-  Run run("ar", run_options(options), started->trained);
-  const auto loss_of = [&](const EncodedBatch& batch) {
-    return sequence_loss(model, make_sequences(model.config, started->chat, batch, config.ar.draft_weight));
+  const auto pass_of = [&](const EncodedBatch& batch) -> Pass {
+    const SequenceBatch sequences = make_sequences(model.config, started->chat, batch, config.ar.draft_weight);
+    return {.loss = sequence_loss(model, sequences, activations_of(config)), .weight = target_weight(sequences)};
   };
-  const auto held_out = [&]() -> nlohmann::json {
-    at::NoGradGuard no_grad;
-    double total = 0, count = 0;
-    for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 32)) {
-      const EncodedBatch batch = encoded.at(records);
-      if (batch.size() == 0) continue;
-      total += loss_of(batch).item<double>() * static_cast<double>(batch.size());
-      count += static_cast<double>(batch.size());
-    }
-    if (count == 0) return nlohmann::json::object();
-    return {{"held_out_loss", total / count}, {"held_out", count}};
-  };
-  Prefetch<EncodedBatch> batches([&](int64_t step) { return encoded.batch(step); }, run.first_step(), config.steps, 3,
+  const auto held_out = [&] { return held_out_loss(data, encoded, pass_of); };
+  Run run(options, beginning, {.trained = started->trained, .held_out = held_out});
+  Prefetch<EncodedBatch> batches([&](int64_t pass) { return encoded.batch(pass); }, run.first_pass(), run.end_pass(), 3,
                                  static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const at::Tensor loss = loss_of(batches.next());
-    run.optimise(step, loss);
-    run.log(step, {{"loss", loss.item<double>()}, {"wait", batches.wait_share()}});
-    run.save_when_due(step);
+    run.log(step, run.update(step, [&](int64_t) -> Pass {
+      Pass pass = pass_of(batches.next());
+      pass.values = {{"wait", batches.wait_share()}};
+      return pass;
+    }));
+    run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  if (const auto measured = held_out(); !measured.empty()) run.note(measured);
+  run.note_held_out();
   finish_data(options, data);
   ParameterList list;
   model.list(list);

@@ -1,5 +1,3 @@
-#include <ATen/core/grad_mode.h>
-
 #include "core/error.h"
 #include "core/rng.h"
 #include "models/dit/model.h"
@@ -8,6 +6,7 @@
 #include "train/data/prefetch.h"
 #include "train/losses/flow_loss.h"
 #include "train/random.h"
+#include "train/run.h"
 #include "train/stages/export.h"
 #include "train/stages/positional_heads.h"
 #include "train/stages/stage_data.h"
@@ -83,9 +82,11 @@ void write_result(const StageOptions& options, FlowModel& model) {
 }  // namespace
 
 void train_dit(const StageOptions& options) {
+  const Beginning beginning = begin_run("dit", options);
   const TrainConfig& config = options.config;
   const Preset preset = starting_preset(options);
-  DataSet data = open_data(options, preset, {.area = preset.picture_size, .synthetic = preset.synthetic_pictures});
+  DataSet data =
+      open_data(options, beginning, preset, {.area = preset.picture_size, .synthetic = preset.synthetic_pictures});
   auto tokens = std::make_unique<TokenEncoder>(tokenizer_folder(options), preset.preprocess, preset.draft_size);
   auto latents = std::make_unique<LatentEncoder>(vae_folder(options));
   check_fit(*tokens, *latents, preset.dit);
@@ -93,35 +94,31 @@ void train_dit(const StageOptions& options) {
   const EncodedData encoded(data, std::move(tokens), std::move(latents), encoded_options(options));
   if (!encoded.complete()) return;
 
-  Run run("dit", run_options(options), started->trained);
-  // The same noise every time, so that two measurements compare.
-  const auto held_out = [&]() -> nlohmann::json {
-    at::NoGradGuard no_grad;
-    double total = 0, count = 0;
-    uint64_t list = 0;
-    for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 32)) {
-      const EncodedBatch batch = encoded.at(records);
-      if (batch.size() == 0) continue;
-      at::Generator noise = make_generator(derive_seed(config.seed, Stream::held_out, list++));
-      const at::Tensor loss = flow_loss(started->model, batch, config.dit, noise);
-      total += loss.item<double>() * static_cast<double>(batch.size());
-      count += static_cast<double>(batch.size());
-    }
-    if (count == 0) return nlohmann::json::object();
-    return {{"held_out_loss", total / count}, {"held_out", count}};
+  const auto pass_of = [&](const EncodedBatch& batch, uint64_t noise_seed) -> Pass {
+    return {.loss = flow_loss(started->model, batch, config.dit, make_generator(noise_seed), activations_of(config)),
+            .weight = static_cast<double>(batch.size())};
   };
-  Prefetch<EncodedBatch> batches([&](int64_t step) { return encoded.batch(step); }, run.first_step(), config.steps, 3,
+  // The same noise every time, so that two measurements compare.
+  const auto held_out = [&] {
+    uint64_t list = 0;
+    return held_out_loss(data, encoded, [&](const EncodedBatch& batch) {
+      return pass_of(batch, derive_seed(config.seed, Stream::held_out, list++));
+    });
+  };
+  Run run(options, beginning, {.trained = started->trained, .held_out = held_out});
+  Prefetch<EncodedBatch> batches([&](int64_t pass) { return encoded.batch(pass); }, run.first_pass(), run.end_pass(), 3,
                                  static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    at::Generator noise = make_generator(derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(step)));
-    const at::Tensor loss = flow_loss(started->model, batches.next(), config.dit, noise);
-    run.optimise(step, loss);
-    run.log(step, {{"loss", loss.item<double>()}, {"wait", batches.wait_share()}});
-    run.save_when_due(step);
+    run.log(step, run.update(step, [&](int64_t number) -> Pass {
+      Pass pass = pass_of(batches.next(), derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(number)));
+      pass.values = {{"wait", batches.wait_share()}};
+      return pass;
+    }));
+    run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  if (const auto measured = held_out(); !measured.empty()) run.note(measured);
+  run.note_held_out();
   finish_data(options, data);
   write_result(options, started->model);
 }

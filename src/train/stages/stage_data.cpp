@@ -14,10 +14,10 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// The fingerprint of the data an earlier part of this run had, or none.
-std::optional<uint64_t> earlier_fingerprint(const StageOptions& options) {
-  if (!options.resume || !fs::is_directory(options.out / "state")) return std::nullopt;
-  std::ifstream stream(options.out / "data_report.json");
+// The fingerprint of the data that the run of the saved state <run>/state/step-N had, or none.
+std::optional<uint64_t> fingerprint_before(const fs::path& state) {
+  if (state.empty()) return std::nullopt;
+  std::ifstream stream(state.parent_path().parent_path() / "data_report.json");
   const auto report = nlohmann::json::parse(stream, nullptr, false);
   if (!report.is_object() || !report.contains("fingerprint") || !report["fingerprint"].is_number_unsigned()) {
     return std::nullopt;
@@ -26,15 +26,13 @@ std::optional<uint64_t> earlier_fingerprint(const StageOptions& options) {
 }
 
 void write_report(const StageOptions& options, const DataSet& data) {
-  std::error_code error;
-  fs::create_directories(options.out, error);
-  if (error) fail(ErrorKind::io, options.out.string(), ": cannot be made: ", error.message());
   data.write_report(options.out / "data_report.json");
 }
 
 }  // namespace
 
-DataSet open_data(const StageOptions& options, const Preset& preset, const StageData& stage) {
+DataSet open_data(const StageOptions& options, const Beginning& beginning, const Preset& preset,
+                  const StageData& stage) {
   const TrainConfig& config = options.config;
   DataOptions data_options{.config = config.data_config,
                            .batch = config.batch,
@@ -48,7 +46,7 @@ DataSet open_data(const StageOptions& options, const Preset& preset, const Stage
   }
   DataSet data = DataSet::open(parse_data_specs(config.data), data_options);
   for (const std::string& line : data.summary()) std::fprintf(stderr, "data: %s\n", line.c_str());
-  const auto before = earlier_fingerprint(options);
+  const auto before = fingerprint_before(beginning.state);
   if (before && *before != data.fingerprint()) {
     std::fprintf(stderr, "warning: the data is not what this run began with; from here on its batches differ\n");
   }
@@ -68,6 +66,20 @@ EncodedOptions encoded_options(const StageOptions& options) {
   return {.cache = config.cache.empty() ? options.out / "cache" : fs::path(config.cache),
           .workers = config.workers,
           .stop = options.stop};
+}
+
+nlohmann::json held_out_loss(const DataSet& data, const EncodedData& encoded,
+                             const std::function<Pass(const EncodedBatch&)>& pass_of) {
+  double total = 0, weight = 0;
+  for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 32)) {
+    const EncodedBatch batch = encoded.at(records);
+    if (batch.size() == 0) continue;
+    const Pass pass = pass_of(batch);
+    total += pass.weight * pass.loss.item<double>();
+    weight += pass.weight;
+  }
+  if (weight == 0) return nlohmann::json::object();
+  return {{"loss", total / weight}};
 }
 
 }  // namespace glmimage::train

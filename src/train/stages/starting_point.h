@@ -8,7 +8,7 @@
 
 #include "core/parameters.h"
 #include "train/presets.h"
-#include "train/stages/stages.h"
+#include "train/stage_options.h"
 
 namespace glmimage::train {
 

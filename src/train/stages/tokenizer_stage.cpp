@@ -1,5 +1,4 @@
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/bincount.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -13,6 +12,7 @@
 #include "train/data/prefetch.h"
 #include "train/losses/tokenizer_loss.h"
 #include "train/random.h"
+#include "train/run.h"
 #include "train/stages/code_history.h"
 #include "train/stages/export.h"
 #include "train/stages/stage_data.h"
@@ -72,14 +72,13 @@ TokenizerBatch make_batch(const DataSet& data, const DataBatch& pictures, const 
 // are held out.
 nlohmann::json held_out(const VisualTokenizer& model, const TokenizerHeads& heads, const DataSet& data,
                         const Preset& preset, const TokenizerSettings& settings) {
-  at::NoGradGuard no_grad;
   double alone = 0, name = 0, part = 0, background = 0, labelled = 0, look = 0, pixels = 0, all = 0;
   at::Tensor counts = at::zeros({preset.vq.codes}, at::kLong);
   for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 64)) {
     const DataBatch pictures = data.pictures(records);
     if (pictures.pictures.empty()) continue;
     const TokenizerBatch batch = make_batch(data, pictures, preset, Seen::whole);
-    const TokenizerLosses losses = tokenizer_losses(model, heads, batch, false, settings);
+    const TokenizerLosses losses = tokenizer_losses(model, heads, batch, {.weights = settings});
     const double rows = static_cast<double>(pictures.real), without = batch.unlabelled.sum().item<double>();
     alone += losses.name_alone * (rows - without);
     name += losses.name * (rows - without);
@@ -93,8 +92,7 @@ nlohmann::json held_out(const VisualTokenizer& model, const TokenizerHeads& head
   }
   if (all == 0) return nlohmann::json::object();
   const at::Tensor p = counts.to(at::kDouble) / counts.sum();
-  nlohmann::json out = {{"held_out", all},
-                        {"look", look / all},
+  nlohmann::json out = {{"look", look / all},
                         {"codes_in_use", (counts > 0).sum().item<int64_t>()},
                         {"perplexity", std::exp(-(p * (p + 1e-12).log()).sum().item<double>())}};
   if (all > labelled) out["pixels"] = pixels / (all - labelled);
@@ -121,11 +119,12 @@ struct CodeSchedule {
 }  // namespace
 
 void train_tokenizer(const StageOptions& options) {
+  const Beginning beginning = begin_run("tokenizer", options);
   const TrainConfig& config = options.config;
   Preset preset = starting_preset(options);
   preset.preprocess.patch_size = preset.vision.patch_size;
   const DataSet data =
-      open_data(options, preset, {.area = preset.picture_size, .synthetic = 8 * preset.synthetic_pictures});
+      open_data(options, beginning, preset, {.area = preset.picture_size, .synthetic = 8 * preset.synthetic_pictures});
 
   VisualTokenizer model(VisualTokenizerConfig{preset.vision, preset.vq});
   TokenizerHeads heads(preset.vision, preset.vq, world::class_count(), world::background_count());
@@ -140,44 +139,48 @@ void train_tokenizer(const StageOptions& options) {
   }
   CodeHistory history(preset.vq);
 
-  Run run("tokenizer", run_options(options), trained, history.buffers());
+  Run run(options, beginning, {.trained = trained, .buffers = history.buffers(), .held_out = [&] {
+                                 return held_out(model, heads, data, preset, config.tokenizer);
+                               }});
   // Codes of a checkpoint are used from the first step.
   const double soft_share = options.init.empty() ? config.tokenizer.soft_share : 0;
   const CodeSchedule codes{std::llround(soft_share * static_cast<double>(config.steps)), config.steps * 8 / 10};
   Prefetch<TokenizerBatch> batches(
-      [&](int64_t step) {
-        const Seen seen = step % 4 == 3 ? Seen::draft : Seen::whole;
-        return make_batch(data, without_padding(data.batch(step)), preset, seen);
+      [&](int64_t pass) {
+        const Seen seen = pass % 4 == 3 ? Seen::draft : Seen::whole;
+        return make_batch(data, without_padding(data.batch(pass)), preset, seen);
       },
-      run.first_step(), config.steps, 3, static_cast<size_t>(config.workers));
+      run.first_pass(), run.end_pass(), 3, static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const TokenizerBatch batch = batches.next();
-    const TokenizerLosses losses = tokenizer_losses(model, heads, batch, codes.soft(step), config.tokenizer);
-    run.optimise(step, losses.total);
-    history.add(losses.ids, losses.z);
-    int64_t restarted = 0;
+    nlohmann::json values = run.update(step, [&](int64_t) -> Pass {
+      const TokenizerBatch batch = batches.next();
+      const TokenizerLosses losses = tokenizer_losses(
+          model, heads, batch,
+          {.weights = config.tokenizer, .soft = codes.soft(step), .activations = activations_of(config)});
+      history.add(losses.ids, losses.z);
+      return {.loss = losses.total,
+              .values = {{"name_alone", losses.name_alone},
+                         {"name", losses.name},
+                         {"part_alone", losses.part_alone},
+                         {"background", losses.background},
+                         {"look", losses.look},
+                         {"pixels", losses.pixels},
+                         {"commit", losses.commit},
+                         {"wait", batches.wait_share()}},
+              .weight = static_cast<double>(batch.patches.size(0))};
+    });
+    values["restarted"] = 0;
     if (codes.restarts(step)) {
       if (step == codes.soft_steps) history.uses.zero_();
-      restarted = history.restart_dead_codes(
+      values["restarted"] = history.restart_dead_codes(
           model, make_generator(derive_seed(config.seed, Stream::codebook, static_cast<uint64_t>(step))));
     }
-    run.log(step, {{"loss", losses.total.item<double>()},
-                   {"name_alone", losses.name_alone},
-                   {"name", losses.name},
-                   {"part_alone", losses.part_alone},
-                   {"background", losses.background},
-                   {"look", losses.look},
-                   {"pixels", losses.pixels},
-                   {"commit", losses.commit},
-                   {"restarted", restarted},
-                   {"wait", batches.wait_share()}});
-    run.save_when_due(step);
+    run.log(step, std::move(values));
+    run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  if (const auto measured = held_out(model, heads, data, preset, config.tokenizer); !measured.empty()) {
-    run.note(measured);
-  }
+  run.note_held_out();
   finish_data(options, data);
   export_part(options.out / "final", model.config.to_json(), kept, "model.safetensors");
 }

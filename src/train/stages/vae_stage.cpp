@@ -12,6 +12,7 @@
 #include "train/data/prefetch.h"
 #include "train/losses/vae_loss.h"
 #include "train/random.h"
+#include "train/run.h"
 #include "train/stages/export.h"
 #include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
@@ -39,7 +40,6 @@ void measure_latents(Vae& vae, const DataSet& data, int64_t batch_size) {
 
 // Reconstruction of the middle of pictures the training has not seen, in dB; nothing where none are held out.
 nlohmann::json held_out(const Vae& vae, const DataSet& data) {
-  at::NoGradGuard no_grad;
   double squared = 0;
   int64_t count = 0;
   for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 16)) {
@@ -51,16 +51,17 @@ nlohmann::json held_out(const Vae& vae, const DataSet& data) {
     count += batch.real;
   }
   if (count == 0) return nlohmann::json::object();
-  return {{"held_out_psnr", -10 * std::log10(squared / static_cast<double>(count) / 4)}, {"held_out", count}};
+  return {{"psnr", -10 * std::log10(squared / static_cast<double>(count) / 4)}};
 }
 
 }  // namespace
 
 void train_vae(const StageOptions& options) {
+  const Beginning beginning = begin_run("vae", options);
   const TrainConfig& config = options.config;
   const Preset preset = starting_preset(options);
-  const DataSet data =
-      open_data(options, preset, {.area = preset.picture_size / 2, .synthetic = 8 * preset.synthetic_pictures});
+  const DataSet data = open_data(options, beginning, preset,
+                                 {.area = preset.picture_size / 2, .synthetic = 8 * preset.synthetic_pictures});
   Vae vae(preset.vae);
   ParameterList trained;
   vae.list(trained);
@@ -70,25 +71,27 @@ void train_vae(const StageOptions& options) {
     load_to_train(trained, init_part(options.init, "vae"));
   }
 
-  Run run("vae", run_options(options), trained);
-  Prefetch<at::Tensor> batches([&](int64_t step) { return vae_pixels(without_padding(data.batch(step)).pictures); },
-                               run.first_step(), config.steps, 3, static_cast<size_t>(config.workers));
+  Run run(options, beginning, {.trained = trained, .held_out = [&] { return held_out(vae, data); }});
+  Prefetch<at::Tensor> batches([&](int64_t pass) { return vae_pixels(without_padding(data.batch(pass)).pictures); },
+                               run.first_pass(), run.end_pass(), 3, static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const at::Tensor pixels = batches.next();  // (B, 3, side, side)
-    at::Generator noise = make_generator(derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(step)));
-    const VaeLosses losses = vae_losses(vae, pixels, noise, config.vae);
-    run.optimise(step, losses.total);
-    run.log(step, {{"loss", losses.total.item<double>()},
-                   {"l1", losses.l1.item<double>()},
-                   {"kl", losses.kl.item<double>()},
-                   {"psnr", losses.psnr},
-                   {"wait", batches.wait_share()}});
-    run.save_when_due(step);
+    run.log(step, run.update(step, [&](int64_t pass) -> Pass {
+      const at::Tensor pixels = batches.next();  // (B, 3, side, side)
+      at::Generator noise = make_generator(derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(pass)));
+      const VaeLosses losses = vae_losses(vae, pixels, noise, config.vae);
+      return {.loss = losses.total,
+              .values = {{"l1", losses.l1.item<double>()},
+                         {"kl", losses.kl.item<double>()},
+                         {"psnr", losses.psnr},
+                         {"wait", batches.wait_share()}},
+              .weight = static_cast<double>(pixels.size(0))};
+    }));
+    run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
   measure_latents(vae, data, config.batch);
-  if (const auto measured = held_out(vae, data); !measured.empty()) run.note(measured);
+  run.note_held_out();
   finish_data(options, data);
   export_model(options.out / "final" / "vae", vae.config.to_json(), vae);
 }

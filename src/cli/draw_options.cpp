@@ -1,0 +1,62 @@
+#include "cli/draw_options.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "cli/lora_option.h"
+#include "core/device.h"
+#include "core/dtype.h"
+#include "core/safetensors.h"
+
+namespace glmimage::cli {
+
+void add_draw_options(CLI::App& command, DrawOptions& options) {
+  command.add_option("-m,--model", options.model, "Folder of a checkpoint")->capture_default_str();
+  command.add_option("--lora", options.loras,
+                     "FILE[:SCALE]: an adapter and how strongly it works (1; may be negative); several times");
+  command.add_option("--steps", options.steps, "Denoising steps")->capture_default_str();
+  command.add_option("--guidance", options.guidance, "Guidance scale; 1 or less: none")->capture_default_str();
+  command.add_option("--temperature", options.temperature,
+                     "Of the visual tokens; default: the checkpoint's; 0: greedy");
+  command.add_option("--top-p", options.top_p, "Nucleus of the visual tokens; default: the checkpoint's");
+  command.add_option("--dtype", options.dtype, "auto, float32, bfloat16 or float16")->capture_default_str();
+  command.add_option("--device", options.device, "cpu, cuda[:n] or npu[:n]")->capture_default_str();
+  command.add_option("--threads", options.threads, "Processor threads; 0: one a core")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 4096));
+  command.add_flag("--json", options.json, "Print the result, or the error, as JSON");
+  command.add_flag("-q,--quiet", options.quiet, "Print errors only");
+}
+
+PipelineOptions prepare(const DrawOptions& options) {
+  set_threads(options.threads);
+  const at::Device device = open_device(parse_device(options.device));
+  PipelineOptions out{.model = options.model, .device = device, .dtype = parse_dtype(options.dtype), .loras = {}};
+  for (const std::string& each : options.loras) out.loras.push_back(parse_lora(each));
+  return out;
+}
+
+GenerateRequest request_of(const DrawOptions& options) {
+  GenerateRequest request;
+  request.steps = options.steps;
+  request.guidance_scale = options.guidance;
+  request.temperature = options.temperature;
+  request.top_p = options.top_p;
+  return request;
+}
+
+void warn_of_unmatched(const std::vector<LoraUse>& uses) {
+  constexpr size_t kShown = 4;
+  for (const LoraUse& use : uses) {
+    if (use.unmatched.empty()) continue;
+    std::string names;
+    for (size_t i = 0; i < std::min(use.unmatched.size(), kShown); ++i) {
+      names += (i ? ", " : "") + quoted_name(use.unmatched[i]);
+    }
+    std::fprintf(
+        stderr, "glm-image: warning: %s: %zu of its tensors fit no matrix of the model and are not used: %s%s\n",
+        use.choice.file.c_str(), use.unmatched.size(), names.c_str(), use.unmatched.size() > kShown ? ", …" : "");
+  }
+}
+
+}  // namespace glmimage::cli

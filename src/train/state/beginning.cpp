@@ -1,0 +1,105 @@
+#include "train/state/beginning.h"
+
+#include <cstdio>
+#include <system_error>
+#include <vector>
+
+#include "core/error.h"
+#include "core/json.h"
+#include "train/state/saved_states.h"
+
+namespace glmimage::train {
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr const char* kStates = "state";
+
+// The newest state of a run's folder; empty: none.
+fs::path newest_state(const fs::path& run) {
+  const std::vector<fs::path> states = SavedStates(run / kStates).finished();
+  return states.empty() ? fs::path() : states.back();
+}
+
+// `folder` is a state itself or a run's folder.
+fs::path state_in(const fs::path& folder) {
+  if (fs::exists(folder / "state.json")) return folder;
+  const fs::path state = newest_state(folder);
+  if (state.empty()) {
+    fail(ErrorKind::usage, folder.string(),
+         ": there is no saved state in it; --resume takes a run's folder or one of the folders in its state/");
+  }
+  return state;
+}
+
+// Under another name, so that starting over costs nobody a training by mistake.
+void set_aside(const fs::path& path) {
+  if (!fs::exists(path)) return;
+  for (int64_t number = 1;; ++number) {
+    const fs::path other =
+        path.parent_path() / concat(path.stem().string(), ".old-", number, path.extension().string());
+    if (fs::exists(other)) continue;
+    fs::rename(path, other);
+    std::fprintf(stderr, "starting over: %s is now %s\n", path.c_str(), other.c_str());
+    return;
+  }
+}
+
+// The state's own settings against the run's.
+void check_settings(const JsonObject& state, const TrainConfig& config) {
+  TrainConfig saved;
+  saved.fields().read(state.object("config").value(), state.file().string());
+  const std::vector<std::string> differences = settings_that_differ(saved, config);
+  if (differences.empty()) return;
+  std::string list;
+  for (const std::string& each : differences) list += (list.empty() ? "" : ", ") + each;
+  fail(ErrorKind::usage, state.file().parent_path().string(), " was trained with other settings: ", list,
+       "; give the same ones, another --out, or --resume never");
+}
+
+fs::path choose(const StageOptions& options) {
+  const fs::path own = newest_state(options.out);
+  switch (options.resume.from) {
+    case Resume::From::newest: return own;
+    case Resume::From::never:
+      set_aside(options.out / kStates);
+      set_aside(options.out / "metrics.jsonl");
+      return {};
+    case Resume::From::folder: break;
+  }
+  if (own.empty()) return state_in(options.resume.folder);
+  // The same command again, after the run that began there was stopped: its own states are further.
+  if (JsonObject::open(own / "state.json").text_or("origin", "") == fs::weakly_canonical(options.resume.folder)) {
+    return own;
+  }
+  fail(ErrorKind::usage, options.out.string(), ": holds states of its own, and --resume ",
+       options.resume.folder.string(), " asks for others; --resume auto goes on from its own, else give another --out");
+}
+
+}  // namespace
+
+Beginning begin_run(const std::string& stage, const StageOptions& options) {
+  TrainConfig config = options.config;
+  config.stage = stage;
+  config.check();
+  std::error_code error;
+  fs::create_directories(options.out, error);
+  if (error) fail(ErrorKind::io, options.out.string(), ": cannot be made: ", error.message());
+  SavedStates(options.out / kStates).remove_half_written();
+
+  Beginning begin{.stage = stage, .state = choose(options), .step = 0, .origin = {}};
+  if (!begin.state.empty()) {
+    const JsonObject state = JsonObject::open(begin.state / "state.json");
+    if (state.text("stage") != stage) {
+      state.reject("stage", concat("is '", state.text("stage"), "', not '", stage, "': another stage's run"));
+    }
+    check_settings(state, config);
+    begin.step = state.integer("step");
+    begin.origin = options.resume.from == Resume::From::folder ? fs::weakly_canonical(options.resume.folder)
+                                                               : fs::path(state.text_or("origin", ""));
+  }
+  write_json_file(options.out / "config.json", config.fields().to_json());
+  return begin;
+}
+
+}  // namespace glmimage::train
