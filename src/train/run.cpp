@@ -168,6 +168,7 @@ void Run::save(int64_t next_step) {
     write_json_file(folder / "state.json", {{"stage", config_.stage},
                                             {"step", next_step},
                                             {"origin", beginning_.origin.string()},
+                                            {"init", beginning_.init.string()},
                                             {"config", config_.fields().to_json()}});
   });
   saved_ = next_step;

@@ -222,6 +222,21 @@ TEST(Run, RefusesOtherSettingsAndAnotherStage) {
   EXPECT_EQ(metrics_of(toy.options.out).size(), 5u);
 }
 
+TEST(Run, KnowsWhatItWentOnFrom) {
+  ToyRun toy(fresh_folder("toy_init"));
+  toy.options.init = fresh_folder("toy_checkpoint");
+  toy.go(5);
+  EXPECT_EQ(toy.go(6), 5);
+  toy.options.init = "elsewhere";  // a checkpoint may be moved
+  EXPECT_EQ(toy.go(7), 6);
+  toy.options.init = "";
+  EXPECT_THAT(message_of([&] { toy.go(8); }, ErrorKind::usage), HasSubstr("elsewhere; give it again"));
+  ToyRun other(fresh_folder("toy_no_init"));
+  other.go(5);
+  other.options.init = "elsewhere";
+  EXPECT_THAT(message_of([&] { other.go(6); }, ErrorKind::usage), HasSubstr("without --init"));
+}
+
 TEST(Run, StartsOverWithoutLosingTheOldRun) {
   ToyRun toy(fresh_folder("toy_over"));
   toy.go(5);
