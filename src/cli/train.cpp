@@ -89,6 +89,7 @@ bool reads(const std::string& stage, const std::string& setting) {
   const size_t dot = setting.find('.');
   const std::string section = dot == std::string::npos ? "" : setting.substr(0, dot);
   if (stages().contains(section)) return section == stage;
+  if (setting == "prompts") return stage == "dit";
   const bool encodes = stage == "dit" || stage == "ar";
   return encodes || (setting != "cache" && section != "lora");
 }

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/image.h"
 #include "pipeline/pipeline.h"
 #include "train/stage_helpers.h"
 #include "train/stages/assemble.h"
@@ -114,6 +115,34 @@ TEST_F(StagesTest, MissingDataEndsTheRunBeforeItBegins) {
   }
 }
 
+TEST_F(StagesTest, TheTransformerDrawsSamplesOnTheWay) {
+  StageOptions options = on_album("dit", "dit_samples", 4);
+  options.config.sample_every = 2;
+  options.config.data = {album_, pairs_};
+  train_dit(options);
+  const Image sheet = load_image(options.out / "samples/step-00000003-held_out.png");
+  const auto ids = [&](const std::string& name) { return load_image(options.out / "samples" / name).pixels; };
+  EXPECT_GE(sheet.width, 2 * 128);  // beside its target
+  EXPECT_GT(sheet.height, 3 * 64);
+  EXPECT_TRUE(ids("step-00000001-held_out.png") != sheet.pixels);
+
+  options = adapter("dit", "dit_prompts", 2);
+  options.config.sample_every = 2;
+  options.config.prompts = {"disc number 3", "disc number 7"};
+  train_dit(options);
+  const Image drawn = load_image(options.out / "samples/step-00000001-prompts.png");
+  EXPECT_EQ(drawn.width, 64);
+  EXPECT_EQ(drawn.height, 2 * 64);
+
+  options = on_album("dit", "dit_no_samples", 1);
+  options.config.sample_every = 1;
+  options.config.prompts = {"disc number 3"};
+  EXPECT_THAT(message_of([&] { train_dit(options); }, ErrorKind::usage), HasSubstr("need a language model"));
+  options.config.prompts = {};
+  options.config.held_out = 0;
+  EXPECT_THAT(message_of([&] { train_dit(options); }, ErrorKind::usage), HasSubstr("held_out"));
+}
+
 // All steps at once against a run that is stopped, killed before its last state and goes on, with another cache state.
 TEST_F(StagesTest, GoOnBitForBitWithWarmAndColdCaches) {
   struct Case {
@@ -130,7 +159,11 @@ TEST_F(StagesTest, GoOnBitForBitWithWarmAndColdCaches) {
       StageOptions broken = straight;
       broken.out = root_ / concat(stage, "_", cache);
       broken.config.save_every = 3;
-      if (std::string(cache) == "warm") broken.config.cache = straight.out / "cache";
+      if (std::string(cache) == "warm") {
+        broken.config.cache = straight.out / "cache";
+        broken.config.held_out_every = 2;  // watching changes nothing
+        if (train == train_dit) broken.config.sample_every = 4;
+      }
       if (std::string(cache) == "crops") {  // no cache at all, and another result
         broken.config.data_config.crop = straight.config.data_config.crop = CropAt::random;
         straight.out = root_ / concat(stage, "_straight_crops");

@@ -47,7 +47,7 @@ void add_run_fields(FieldList& list, TrainConfig& c) {
   list.add("held_out_every", c.held_out_every, "updates between held-out losses; 0: at the end alone", 0, kMany);
   list.add("held_out", c.held_out, "pictures kept from training; at most an eighth of all", 0, kMany);
   list.add("sample_every", c.sample_every, "updates between sample pictures; 0: none", 0, kMany);
-  list.add("prompts", c.prompts, "of the sample pictures");
+  list.add("prompts", c.prompts, "of the sample pictures; none: held-out pictures are drawn again");
   list.add("data", c.data, "sources: folders, .jsonl lists, .tar shards, synthetic");
   list.add("cache", c.cache, "folder of encoded pictures, which runs may share; empty: cache/ in the run's own");
 }
@@ -129,8 +129,8 @@ void TrainConfig::check() const {
   if (lora.rank == 0 && (lora.alpha > 0 || !lora.targets.empty())) {
     fail(ErrorKind::usage, "lora.alpha and lora.targets say what an adapter is like, and lora.rank is 0: no adapter");
   }
-  if (sample_every > 0 && prompts.empty()) {
-    fail(ErrorKind::usage, "sample_every asks for sample pictures, and there are no prompts for them");
+  if (sample_every == 0 && !prompts.empty()) {
+    fail(ErrorKind::usage, "prompts are of sample pictures, and sample_every is 0: none are drawn");
   }
   if (recompute && stage == "vae") {
     fail(ErrorKind::usage, "recompute is on, and stage vae has no blocks that could be computed again");

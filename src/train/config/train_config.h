@@ -86,7 +86,7 @@ struct TrainConfig {
 
   int64_t save_every = 500, keep_last = 2, log_every = 20;
   int64_t held_out_every = 0, sample_every = 0;  // 0: at the end alone, never
-  std::vector<std::string> prompts;              // of the sample pictures
+  std::vector<std::string> prompts;              // of the sample pictures; none: held-out ones
   int64_t held_out = 512;                        // pictures kept from training to measure on; at most an eighth
 
   VaeSettings vae;

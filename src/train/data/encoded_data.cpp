@@ -55,6 +55,19 @@ bool every_visit_is_the_same(const DataConfig& config) { return config.crop == C
 
 }  // namespace
 
+EncodedBatch EncodedBatch::to(at::Device device) const {
+  EncodedBatch out = *this;
+  const auto move = [&](at::Tensor& tensor) {
+    if (tensor.defined()) tensor = tensor.to(device);
+  };
+  for (at::Tensor* each : {&out.target.ids, &out.target.latents, &out.draft_ids}) move(*each);
+  for (EncodedPictures& reference : out.references) {
+    move(reference.ids);
+    move(reference.latents);
+  }
+  return out;
+}
+
 EncodedData::EncodedData(DataSet& data, std::unique_ptr<TokenEncoder> tokens, std::unique_ptr<LatentEncoder> latents,
                          const EncodedOptions& options)
     : data_(data), tokens_(std::move(tokens)), latents_(std::move(latents)) {

@@ -15,7 +15,7 @@
 
 namespace glmimage::train {
 
-// B pictures of one shape as the later stages read them.
+// B pictures of one shape as the later stages read them. On the CPU unless asked for elsewhere.
 struct EncodedPictures {
   Grid grid;           // visual tokens
   at::Tensor ids;      // (B, grid.count()) int64
@@ -31,6 +31,8 @@ struct EncodedBatch {
   std::vector<EncodedPictures> references;  // in prompt order, each of B pictures; of editing pairs
 
   int64_t size() const { return static_cast<int64_t>(captions.size()); }
+  // With all tensors on this device.
+  EncodedBatch to(at::Device device) const;
 };
 
 struct EncodedOptions {

@@ -26,14 +26,15 @@ class PictureEncoder {
   virtual at::ScalarType type() const = 0;  // of the rows
   // What rows depend on beside the pictures: the weights (hash_weights) and settings.
   virtual const std::string& key() const = 0;
-  // The records of a batch, all of the same shapes -> (B, n), the target first, then the references.
+  // The records of a batch, all of the same shapes -> (B, n) on the CPU, the target first, then the references.
   virtual at::Tensor encode(const DataBatch& batch) const = 0;
 };
 
 // Visual ids, int32: of the target, of its draft (records without references alone), of the references.
 class TokenEncoder : public PictureEncoder {
  public:
-  TokenEncoder(const std::filesystem::path& folder, const PreprocessConfig& preprocess, int64_t draft_size);
+  TokenEncoder(const std::filesystem::path& folder, const PreprocessConfig& preprocess, int64_t draft_size,
+               at::Device device);
   at::ScalarType type() const override { return at::kInt; }
   const std::string& key() const override { return key_; }
   at::Tensor encode(const DataBatch& batch) const override;
@@ -46,6 +47,7 @@ class TokenEncoder : public PictureEncoder {
   VisualTokenizerConfig config_;
   PreprocessConfig preprocess_;
   int64_t draft_size_;
+  at::Device device_;
   std::string key_;
   mutable std::once_flag loaded_;
   mutable std::optional<VisualTokenizer> model_;
@@ -54,16 +56,17 @@ class TokenEncoder : public PictureEncoder {
 // Normalised latents (the distribution's mean), bfloat16 to halve their room: of the target, of the references.
 class LatentEncoder : public PictureEncoder {
  public:
-  explicit LatentEncoder(const std::filesystem::path& folder);
+  LatentEncoder(const std::filesystem::path& folder, at::Device device);
   at::ScalarType type() const override { return at::kBFloat16; }
   const std::string& key() const override { return key_; }
   at::Tensor encode(const DataBatch& batch) const override;
   const VaeConfig& config() const { return config_; }
+  const Vae& model() const;
 
  private:
-  const Vae& model() const;
   std::filesystem::path folder_;
   VaeConfig config_;
+  at::Device device_;
   std::string key_;
   mutable std::once_flag loaded_;
   mutable std::optional<Vae> model_;

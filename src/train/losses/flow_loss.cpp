@@ -14,12 +14,7 @@
 namespace glmimage::train {
 namespace {
 
-// Visual ids at the transformer's 16 pixels a token: (B, h·w) -> (B, 4·h·w), each repeated 2 x 2.
-at::Tensor prior_of(const EncodedPictures& pictures) {
-  const auto [h, w] = pictures.grid;
-  const int64_t count = pictures.ids.size(0);
-  return pictures.ids.view({count, h, 1, w, 1}).expand({count, h, 2, w, 2}).reshape({count, 4 * h * w});
-}
+at::Tensor prior_of(const EncodedPictures& pictures) { return upsample_to_prior({pictures.grid, pictures.ids}); }
 
 at::Tensor size_of(Grid grid) {  // (1, 2): height and width in pixels
   const auto pixels = [](int64_t tokens) { return static_cast<double>(tokens * kPixelsPerVisualToken); };
@@ -41,17 +36,18 @@ at::Tensor crops_of(const std::vector<Framing>& framings) {
 ReferenceCache write_references(const DitModel& dit, const EncodedBatch& batch, const at::Tensor& dropped,
                                 Activations activations) {
   ReferenceCache cache;
+  const at::Device device = dit.device();
   for (const EncodedPictures& reference : batch.references) {
     dit.write_references({.latents = reference.latents,
-                          .glyphs = at::zeros({1, 0, dit.config.text_dim}, at::kFloat),
+                          .glyphs = at::zeros({1, 0, dit.config.text_dim}, reference.latents.options()),
                           .prior_ids = prior_of(reference),
-                          .timestep = at::zeros({1}, at::kFloat),
-                          .target_size = size_of(reference.grid),
-                          .crop = at::zeros({1, 2}, at::kFloat)},
+                          .timestep = at::zeros({1}, at::kFloat).to(device),
+                          .target_size = size_of(reference.grid).to(device),
+                          .crop = at::zeros({1, 2}, at::kFloat).to(device)},
                          cache, activations);
   }
   if (dropped.any().item<bool>()) {
-    cache.mask = dropped.logical_not().unsqueeze(1).expand({batch.size(), cache.tokens()});
+    cache.mask = dropped.logical_not().unsqueeze(1).expand({batch.size(), cache.tokens()}).to(device);
   }
   return cache;
 }
@@ -82,21 +78,23 @@ at::Tensor flow_loss(const FlowModel& model, const EncodedBatch& batch, const Di
                      at::Generator noise, Activations activations) {
   const int64_t count = batch.size();
   const at::Tensor& latents = batch.target.latents;  // (B, C, h, w)
+  const at::Device device = latents.device();
   const NoiseLevels levels = draw_noise_levels(settings.density, count, 4 * batch.target.grid.count(), noise);
-  const at::Tensor epsilon = at::randn(latents.sizes(), noise, at::kFloat);         // (B, C, h, w)
-  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < settings.drop;  // (B) bool
+  // Drawn on the CPU, so that a seed means the same everywhere.
+  const at::Tensor epsilon = at::randn(latents.sizes(), noise, at::kFloat).to(device);  // (B, C, h, w)
+  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < settings.drop;      // (B) bool
   const GlyphBatch glyphs = encode_glyph_batch(model.glyph, captions_or_nothing(batch, dropped));
 
-  const at::Tensor s = levels.sigmas.view({count, 1, 1, 1});
+  const at::Tensor s = levels.sigmas.view({count, 1, 1, 1}).to(device);
   DitInput input;
   input.latents = (1 - s) * latents + s * epsilon;
   input.glyphs = glyphs.glyphs;
   input.glyph_mask = glyphs.mask;
   input.prior_ids = prior_of(batch.target);
-  input.prior_drop = dropped;
-  input.timestep = (levels.times * 1000 - 1).clamp_min(0);
-  input.crop = settings.tell_crop ? crops_of(batch.framings) : at::zeros({1, 2}, at::kFloat);
-  input.target_size = size_of(batch.target.grid).expand({input.crop.size(0), 2});
+  input.prior_drop = dropped.to(device);
+  input.timestep = (levels.times * 1000 - 1).clamp_min(0).to(device);
+  input.crop = (settings.tell_crop ? crops_of(batch.framings) : at::zeros({1, 2}, at::kFloat)).to(device);
+  input.target_size = size_of(batch.target.grid).expand({input.crop.size(0), 2}).to(device);
   ReferenceCache references;
   if (!batch.references.empty()) references = write_references(model.dit, batch, dropped, activations);
   const at::Tensor velocity =

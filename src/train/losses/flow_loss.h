@@ -25,7 +25,7 @@ struct FlowModel {
 // with settings.density and shifted by the size of the picture as in drawing. Prior, glyphs and references are dropped
 // together for a share of the pictures, which is what guidance compares with. References pass once, without noise and
 // at time 0, and leave keys and values that the target reads; they never see the target. Gradients flow through both.
-// `noise` draws times, ε and drops. -> scalar float32
+// `noise`, a generator of the CPU, draws times, ε and drops. The batch is on the model's device. -> scalar float32
 at::Tensor flow_loss(const FlowModel& model, const EncodedBatch& batch, const DitSettings& settings,
                      at::Generator noise, Activations activations = Activations::keep);
 

@@ -78,7 +78,7 @@ TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const TokenizerHe
   // post_quant_conv carries codes to the heads that see the whole picture; it stays in the checkpoint, as published.
   const Conv2d& post = model.quantizer.post_quant_conv;
   at::Tensor x = at::linear(scaled, post.weight.flatten(1), post.bias);  // (B, n, E)
-  x = heads.block(x + heads.position(position_ids(batch.grid, model.config.vision.table_side())));
+  x = heads.block(x + heads.position(position_ids(batch.grid, model.config.vision.table_side()).to(x.device())));
   const at::Tensor name = heads.name(x).flatten(0, 1);  // (B·n, classes)
   const at::Tensor look = at::mse_loss(heads.look(x), coarse_look(batch.patches, model.config.vision.patch_size));
 

@@ -19,6 +19,12 @@ struct TokenizerBatch {
   at::Tensor background;  // (B, n) int64: the background's colour in cells that show nothing else, or kNothing
   at::Tensor unlabelled;  // (B) float32: 1 for pictures nobody labelled, 0 for the others
   Grid grid;
+
+  // With all tensors on this device.
+  TokenizerBatch to(at::Device device) const {
+    return {patches.to(device),    labels.to(device),     parts.to(device),
+            background.to(device), unlabelled.to(device), grid};
+  }
 };
 
 // What the codes must tell, each learned from a code and dropped at export: the object of the cell, the part of it and

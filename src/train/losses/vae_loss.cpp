@@ -23,7 +23,7 @@ at::Tensor gradient_loss(const at::Tensor& a, const at::Tensor& b) {
 
 VaeLosses vae_losses(const Vae& vae, const at::Tensor& pixels, at::Generator noise, const VaeSettings& weights) {
   const Moments moments = vae.encode(pixels);  // (B, C, h, w) each
-  const at::Tensor epsilon = at::randn(moments.mean.sizes(), noise, at::kFloat);
+  const at::Tensor epsilon = at::randn(moments.mean.sizes(), noise, at::kFloat).to(pixels.device());
   const at::Tensor latents = moments.mean + at::exp(0.5 * moments.logvar) * epsilon;
   const at::Tensor decoded = vae.decode(latents);  // (B, 3, H, W)
   const at::Tensor l1 = (decoded - pixels).abs().mean(), l2 = at::mse_loss(decoded, pixels);

@@ -63,7 +63,7 @@ std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& p
   if (options.init.empty()) {
     init_parameters(list, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
   } else if (adapter) {
-    load_parameters(list, WeightFiles::open(weights), frozen_placement(options.config), ar_ignored_prefixes());
+    load_parameters(list, WeightFiles::open(weights), frozen_placement(options), ar_ignored_prefixes());
   } else {
     load_to_train(list, weights, ar_ignored_prefixes());
   }
@@ -80,7 +80,7 @@ void train_ar(const StageOptions& options) {
   DataSet data =
       open_data(options, beginning, preset, {.area = preset.picture_size, .synthetic = 4 * preset.synthetic_pictures});
   const fs::path tokenizer = tokenizer_folder(options);
-  auto tokens = std::make_unique<TokenEncoder>(tokenizer, preset.preprocess, preset.draft_size);
+  auto tokens = std::make_unique<TokenEncoder>(tokenizer, preset.preprocess, preset.draft_size, options.device);
   const VisualTokenizerConfig visual = tokens->config();
   if (visual.vq.codes != preset.ar.codebook_size) {
     fail(ErrorKind::usage, "the tokenizer in ", tokenizer.string(), " has ", visual.vq.codes,
@@ -92,7 +92,8 @@ void train_ar(const StageOptions& options) {
   if (!encoded.complete()) return;
 
   const auto pass_of = [&](const EncodedBatch& batch) -> Pass {
-    const SequenceBatch sequences = make_sequences(model.config, started->chat, batch, config.ar.draft_weight);
+    const SequenceBatch sequences =
+        make_sequences(model.config, started->chat, batch, config.ar.draft_weight).to(options.device);
     return {.loss = sequence_loss(model, sequences, activations_of(config)), .weight = target_weight(sequences)};
   };
   const auto held_out = [&] { return held_out_loss(data, encoded, pass_of); };

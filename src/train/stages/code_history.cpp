@@ -34,7 +34,7 @@ int64_t CodeHistory::restart_dead_codes(VisualTokenizer& model, at::Generator ra
   const at::Tensor dead = (uses < 0.5).nonzero().flatten();  // (k)
   uses = uses + 1.0;
   if (dead.numel() == 0) return 0;
-  const at::Tensor pick = at::randint(filled.item<int64_t>(), {dead.numel()}, random, at::kLong);
+  const at::Tensor pick = at::randint(filled.item<int64_t>(), {dead.numel()}, random, at::kLong).to(recent.device());
   model.quantizer.codebook.weight.index_copy_(0, dead, recent.index_select(0, pick));
   return dead.numel();
 }

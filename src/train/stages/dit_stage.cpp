@@ -7,6 +7,7 @@
 #include "train/losses/flow_loss.h"
 #include "train/random.h"
 #include "train/run.h"
+#include "train/stages/dit_samples.h"
 #include "train/stages/export.h"
 #include "train/stages/positional_heads.h"
 #include "train/stages/stage_data.h"
@@ -37,16 +38,17 @@ std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& p
     all.insert(all.end(), glyph.begin(), glyph.end());
     init_parameters(all, make_generator(derive_seed(config.seed, Stream::init, 0)));
     look_at_neighbours(model.dit);
+    for (const Parameter& p : glyph) *p.tensor = p.tensor->to(options.device);  // also where it is not trained
   } else {
     // GlyphEncoder's own door: its table has two names.
-    model.glyph = GlyphEncoder::open(init_part(options.init, "text_encoder"), frozen_placement(config));
+    model.glyph = GlyphEncoder::open(init_part(options.init, "text_encoder"), frozen_placement(options));
     model.glyph.list(glyph);
     for (const Parameter& p : glyph) {
       if (train_glyphs) *p.tensor = p.tensor->to(at::kFloat).clone();
     }
     const fs::path transformer = init_part(options.init, "transformer");
     if (adapter) {
-      load_parameters(dit, WeightFiles::open(transformer), frozen_placement(config));
+      load_parameters(dit, WeightFiles::open(transformer), frozen_placement(options));
     } else {
       load_to_train(dit, transformer);
     }
@@ -87,15 +89,18 @@ void train_dit(const StageOptions& options) {
   const Preset preset = starting_preset(options);
   DataSet data =
       open_data(options, beginning, preset, {.area = preset.picture_size, .synthetic = preset.synthetic_pictures});
-  auto tokens = std::make_unique<TokenEncoder>(tokenizer_folder(options), preset.preprocess, preset.draft_size);
-  auto latents = std::make_unique<LatentEncoder>(vae_folder(options));
+  auto tokens =
+      std::make_unique<TokenEncoder>(tokenizer_folder(options), preset.preprocess, preset.draft_size, options.device);
+  auto latents = std::make_unique<LatentEncoder>(vae_folder(options), options.device);
+  const LatentEncoder& vae = *latents;
   check_fit(*tokens, *latents, preset.dit);
   const std::unique_ptr<StartedModel> started = start(options, preset);
   const EncodedData encoded(data, std::move(tokens), std::move(latents), encoded_options(options));
   if (!encoded.complete()) return;
 
   const auto pass_of = [&](const EncodedBatch& batch, uint64_t noise_seed) -> Pass {
-    return {.loss = flow_loss(started->model, batch, config.dit, make_generator(noise_seed), activations_of(config)),
+    return {.loss = flow_loss(started->model, batch.to(options.device), config.dit, make_generator(noise_seed),
+                              activations_of(config)),
             .weight = static_cast<double>(batch.size())};
   };
   // The same noise every time, so that two measurements compare.
@@ -105,7 +110,11 @@ void train_dit(const StageOptions& options) {
       return pass_of(batch, derive_seed(config.seed, Stream::held_out, list++));
     });
   };
-  Run run(options, beginning, {.trained = started->trained, .held_out = held_out});
+  std::optional<DitSamples> samples;
+  if (config.sample_every > 0) samples.emplace(options, preset, data, encoded, vae);
+  Run run(options, beginning, {.trained = started->trained, .held_out = held_out, .samples = [&] {
+                                 return samples->draw(started->model);
+                               }});
   Prefetch<EncodedBatch> batches([&](int64_t pass) { return encoded.batch(pass); }, run.first_pass(), run.end_pass(), 3,
                                  static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {

@@ -102,8 +102,8 @@ void load_to_train(const ParameterList& list, const fs::path& folder, const std:
   }
 }
 
-Placement frozen_placement(const TrainConfig& config) {
-  return {.dtype = config.precision == Precision::bfloat16 ? at::kBFloat16 : at::kFloat};
+Placement frozen_placement(const StageOptions& options) {
+  return {options.config.precision == Precision::bfloat16 ? at::kBFloat16 : at::kFloat, options.device};
 }
 
 ParameterList begin_adapter(const StageOptions& options, const ParameterList& model,

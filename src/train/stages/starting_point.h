@@ -32,8 +32,9 @@ std::filesystem::path tokenizer_folder(const StageOptions& options);
 // Weights to train: float32 copies. Throws ErrorKind::checkpoint as load_parameters does.
 void load_to_train(const ParameterList& list, const std::filesystem::path& folder,
                    const std::vector<std::string>& ignored_prefixes = {});
-// Weights that stay as they are: in the type of the arithmetic (config.precision), mapped where they are stored in it.
-Placement frozen_placement(const TrainConfig& config);
+// Weights that stay as they are: on the run's device, in the type of the arithmetic (config.precision); on the CPU
+// mapped where they are stored in it.
+Placement frozen_placement(const StageOptions& options);
 
 // Attaches the adapter config.lora asks for, on the attention's projections unless it names others, and returns what is
 // to be trained. Throws ErrorKind::usage for targets that name no matrix.

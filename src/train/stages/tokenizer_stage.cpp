@@ -77,7 +77,7 @@ nlohmann::json held_out(const VisualTokenizer& model, const TokenizerHeads& head
   for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 64)) {
     const DataBatch pictures = data.pictures(records);
     if (pictures.pictures.empty()) continue;
-    const TokenizerBatch batch = make_batch(data, pictures, preset, Seen::whole);
+    const TokenizerBatch batch = make_batch(data, pictures, preset, Seen::whole).to(heads.name.weight.device());
     const TokenizerLosses losses = tokenizer_losses(model, heads, batch, {.weights = settings});
     const double rows = static_cast<double>(pictures.real), without = batch.unlabelled.sum().item<double>();
     alone += losses.name_alone * (rows - without);
@@ -88,7 +88,7 @@ nlohmann::json held_out(const VisualTokenizer& model, const TokenizerHeads& head
     look += losses.look * rows;
     pixels += losses.pixels * rows;  // a share of the batch already
     all += rows;
-    counts += at::bincount(losses.ids.flatten(), {}, preset.vq.codes);
+    counts += at::bincount(losses.ids.flatten(), {}, preset.vq.codes).cpu();
   }
   if (all == 0) return nlohmann::json::object();
   const at::Tensor p = counts.to(at::kDouble) / counts.sum();
@@ -153,7 +153,7 @@ void train_tokenizer(const StageOptions& options) {
       run.first_pass(), run.end_pass(), 3, static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     nlohmann::json values = run.update(step, [&](int64_t) -> Pass {
-      const TokenizerBatch batch = batches.next();
+      const TokenizerBatch batch = batches.next().to(options.device);
       const TokenizerLosses losses = tokenizer_losses(
           model, heads, batch,
           {.weights = config.tokenizer, .soft = codes.soft(step), .activations = activations_of(config)});

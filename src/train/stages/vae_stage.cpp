@@ -29,7 +29,8 @@ void measure_latents(Vae& vae, const DataSet& data, int64_t batch_size) {
   std::vector<at::Tensor> means;
   for (int64_t step = 0; step * batch_size < kPictures; ++step) {
     const DataBatch batch = data.batch(step);
-    means.push_back(vae.encode(vae_pixels(batch.pictures)).mean.transpose(0, 1).flatten(1));  // (C, B·h·w)
+    means.push_back(
+        vae.encode(vae_pixels(batch.pictures).to(vae.device())).mean.transpose(0, 1).flatten(1));  // (C, B·h·w)
   }
   const at::Tensor all = at::cat(means, 1);  // (C, n)
   for (int64_t c = 0; c < all.size(0); ++c) {
@@ -45,7 +46,7 @@ nlohmann::json held_out(const Vae& vae, const DataSet& data) {
   for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 16)) {
     const DataBatch batch = data.pictures(records);
     if (batch.pictures.empty()) continue;
-    const at::Tensor pixels = vae_pixels(batch.pictures);
+    const at::Tensor pixels = vae_pixels(batch.pictures).to(vae.device());
     squared += at::mse_loss(vae.decode(vae.encode(pixels).mean).clamp(-1, 1), pixels).item<double>() *
                static_cast<double>(batch.real);
     count += batch.real;
@@ -76,7 +77,7 @@ void train_vae(const StageOptions& options) {
                                run.first_pass(), run.end_pass(), 3, static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     run.log(step, run.update(step, [&](int64_t pass) -> Pass {
-      const at::Tensor pixels = batches.next();  // (B, 3, side, side)
+      const at::Tensor pixels = batches.next().to(options.device);  // (B, 3, side, side)
       at::Generator noise = make_generator(derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(pass)));
       const VaeLosses losses = vae_losses(vae, pixels, noise, config.vae);
       return {.loss = losses.total,
