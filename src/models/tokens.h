@@ -17,13 +17,13 @@ struct Grid {
 constexpr int64_t kPixelsPerVisualToken = 32;
 constexpr int64_t kPixelsPerDitToken = 16;
 
-// Ids of the visual codebook, row-major over the grid: ids (1, grid.count()) int64.
+// Ids of the visual codebook, row-major over the grid: ids (B, grid.count()) int64, B pictures of one grid.
 struct VisualTokens {
   Grid grid;
   at::Tensor ids;
 };
 
-// Nearest-neighbour doubling in both directions: 32-pixel tokens become the DiT's 16-pixel prior, (1, 4·count).
+// Nearest-neighbour doubling in both directions: 32-pixel tokens become the DiT's 16-pixel prior, (B, 4·count).
 at::Tensor upsample_to_prior(const VisualTokens& tokens);
 
 }  // namespace glmimage

@@ -13,6 +13,7 @@ enum class Stream : uint64_t {
   drop = 4,
   held_out = 5,
   codebook = 6,
+  samples = 7,   // pictures drawn while training, to look at
   order = 20,    // which sample comes when
   augment = 21,  // captions, crops and flips
   mix = 22,      // which of several sources

@@ -3,6 +3,8 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/equal.h>
 
+#include <chrono>
+#include <cmath>
 #include <fstream>
 
 #include "core/image.h"
@@ -79,6 +81,70 @@ TEST(DeviceType, BFloat16IsTheDefault) {
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(json::parse(result.out)["dtype"], "bfloat16");
   EXPECT_EQ(load_image(folder / "a.png").width, 64);
+}
+
+// The losses of all steps, and what was measured at the end, under the same names.
+std::vector<json> numbers_of(const std::filesystem::path& run) {
+  std::ifstream file(run / "metrics.jsonl");
+  std::vector<json> lines;
+  for (std::string line; std::getline(file, line);) {
+    json all = json::parse(line), kept = json::object();
+    for (const auto& [name, value] : all.items()) {
+      if (name == "loss" || name.starts_with("held_out_")) kept[name] = value;
+    }
+    lines.push_back(std::move(kept));
+  }
+  return lines;
+}
+
+// Every batch, every frozen part and every trained weight is there, or the device would refuse.
+TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
+  using Arguments = std::vector<std::string>;
+  const auto folder = test::scratch_folder(), cpu = folder / "cpu", npu = folder / "npu";
+  const auto run = [&](Arguments arguments) {
+    test::ProcessOptions options = test::glm_image(std::move(arguments));
+    options.environment["GLM_IMAGE_DEVICE_LIBRARY"] = test::emulated_npu_library().string();
+    options.environment["EMULATED_NPU_REPORT"] = (folder / "report.json").string();
+    options.limit = std::chrono::minutes(10);
+    const test::ProcessResult result = test::run_process(options);
+    ASSERT_EQ(result.exit_code, 0) << options.arguments[2] << "\n" << result.err;
+  };
+  const auto expect_equal = [&](const std::string& name, const std::string& stage, Arguments more) {
+    const Arguments arguments = {
+        "train",   stage, "--preset", "tiny",     "--data", "synthetic:32",     "--steps",   "3",
+        "--batch", "2",   "--set",    "warmup=0", "--set",  "held_out_every=2", "--threads", "1"};
+    more.insert(more.begin(), arguments.begin(), arguments.end());
+    more.insert(more.end(), {"--out", cpu / name});
+    run(more);
+    more.back() = npu / name;
+    more.insert(more.end(), {"--device", "npu"});
+    run(more);
+    const json report = json::parse(std::ifstream(folder / "report.json"));
+    EXPECT_GE(ops(report, "aten::_fused_adamw_"), 3) << name;
+    const std::vector<json> expected = numbers_of(cpu / name), got = numbers_of(npu / name);
+    ASSERT_EQ(got.size(), expected.size()) << name;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      for (const auto& [key, value] : expected[i].items()) {
+        EXPECT_NEAR(got[i].at(key), value, 1e-3 * std::abs(value.get<double>())) << name << " " << key;
+      }
+    }
+  };
+  const std::string vae = cpu / "vae/final", tokenizer = cpu / "tokenizer/final", base = folder / "base";
+  expect_equal("vae", "vae", {});
+  expect_equal("tokenizer", "tokenizer", {"--set", "tokenizer.soft_share=0.4"});
+  const auto with_parts = [&](Arguments more) {
+    more.insert(more.end(), {"--vae", vae, "--tokenizer", tokenizer});
+    return more;
+  };
+  expect_equal("dit", "dit", with_parts({"--set", "sample_every=3", "--set", "recompute=true"}));
+  expect_equal("frozen", "dit", with_parts({"--set", "dit.train_text_encoder=false"}));
+  expect_equal("ar", "ar", {"--tokenizer", tokenizer});
+  run({"train", "assemble", "--vae", vae, "--dit", cpu / "dit/final", "--ar", cpu / "ar/final", "--out", base});
+  const Arguments adapter = {"--init", base, "--set", "lora.rank=2"};
+  expect_equal("ar_adapter", "ar", adapter);
+  Arguments drawing = adapter;
+  drawing.insert(drawing.end(), {"--set", "sample_every=3", "--set", "prompts=[\"a cat\"]"});
+  expect_equal("dit_adapter", "dit", drawing);
 }
 
 TEST(DeviceType, BrokenDeviceIsOneLine) {

@@ -84,8 +84,8 @@ TEST(TrainConfig, RefusesContradictions) {
   config.lora.alpha = 4;
   EXPECT_THAT(test::usage_error([&] { config.check(); }), HasSubstr("lora.rank is 0"));
   config = TrainConfig::of_stage("dit");
-  config.sample_every = 4;
-  EXPECT_THAT(test::usage_error([&] { config.check(); }), HasSubstr("no prompts"));
+  config.prompts = {"a cat"};
+  EXPECT_THAT(test::usage_error([&] { config.check(); }), HasSubstr("sample_every is 0"));
 }
 
 TEST(TrainConfig, OnlyWhatIsTrainedMustStayTheSame) {

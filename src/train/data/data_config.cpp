@@ -19,8 +19,12 @@ const std::vector<std::pair<const char*, SmallPicture>> EnumNames<SmallPicture>:
 const std::vector<std::pair<const char*, BrokenPicture>> EnumNames<BrokenPicture>::names = {
     {"replace", BrokenPicture::replace}, {"fail", BrokenPicture::fail}};
 
+const std::vector<std::pair<const char*, world::Languages>> EnumNames<world::Languages>::names = {
+    {"english", world::Languages::english}, {"english_and_chinese", world::Languages::english_and_chinese}};
+
 void DataConfig::add_fields(FieldList& list, const std::string& prefix) {
-  list.add(prefix + "areas", areas, "pixel areas of the buckets: 512 stands for 512 x 512");
+  list.add(prefix + "areas", areas,
+           "pixel areas of the buckets: 512 stands for 512 x 512; none: the model's own picture size");
   list.add(prefix + "bucket_aspect", bucket_aspect, "buckets are at most this long", 1, 16);
   list.add(prefix + "max_aspect", max_aspect, "pictures that are longer are passed over", 1, 1e6);
   list.add(prefix + "min_side", min_side, "pixels; smaller pictures are passed over", 1, kMaxImageSide);
@@ -33,6 +37,7 @@ void DataConfig::add_fields(FieldList& list, const std::string& prefix) {
   list.add_choice(prefix + "captions", captions, "required or optional");
   list.add_choice(prefix + "small_pictures", small_pictures, "enlarge or skip");
   list.add_choice(prefix + "broken_pictures", broken_pictures, "found while training: replace or fail");
+  list.add_choice(prefix + "languages", languages, "of synthetic pictures: english or english_and_chinese");
 }
 
 nlohmann::json DataConfig::to_json() const {
@@ -43,7 +48,6 @@ nlohmann::json DataConfig::to_json() const {
 }
 
 void DataConfig::check() const {
-  if (areas.empty()) fail(ErrorKind::usage, "data: 'areas' is empty; expected sides of squares, like 512");
   std::set<int64_t> seen;
   for (int64_t side : areas) {
     if (side < 32 || side > 4096 || side % 32 != 0 || !seen.insert(side).second) {

@@ -8,6 +8,7 @@
 
 #include "core/image.h"
 #include "train/config/fields.h"
+#include "train/world/world.h"
 
 namespace glmimage::train {
 
@@ -49,15 +50,20 @@ struct EnumNames<SmallPicture> {
   static const std::vector<std::pair<const char*, SmallPicture>> names;
 };
 template <>
+struct EnumNames<world::Languages> {
+  static const std::vector<std::pair<const char*, world::Languages>> names;
+};
+template <>
 struct EnumNames<BrokenPicture> {
   static const std::vector<std::pair<const char*, BrokenPicture>> names;
 };
 
 // How a data set's pictures are chosen and prepared. JSON has the fields' names and the enumerators' names.
 struct DataConfig {
-  std::vector<int64_t> areas = {512};  // 512 stands for 512² px; a picture goes to the largest area it fills
-  double bucket_aspect = 2;            // buckets are at most this long; at least 1
-  double max_aspect = 4;               // pictures are at most this long, others are skipped
+  // 512 stands for 512² px; a picture goes to the largest area it fills. Empty: a stage takes its model's picture size.
+  std::vector<int64_t> areas;
+  double bucket_aspect = 2;                         // buckets are at most this long; at least 1
+  double max_aspect = 4;                            // pictures are at most this long, others are skipped
   int64_t min_side = 32, max_side = kMaxImageSide;  // pixels
   Fit fit = Fit::cover;
   CropAt crop = CropAt::centre;
@@ -67,6 +73,7 @@ struct DataConfig {
   CaptionRule captions = CaptionRule::required;
   SmallPicture small_pictures = SmallPicture::enlarge;
   BrokenPicture broken_pictures = BrokenPicture::replace;
+  world::Languages languages = world::Languages::english;  // of synthetic pictures
 
   // Adds every field under `prefix` and its own name. Points into this object.
   void add_fields(FieldList& list, const std::string& prefix);

@@ -57,6 +57,20 @@ void check_settings(const JsonObject& state, const TrainConfig& config) {
        "; give the same ones, another --out, or --resume never");
 }
 
+// The sizes and what is not trained come from --init, also when the weights come from a state.
+void check_init(const JsonObject& state, const fs::path& init) {
+  const fs::path before = state.text_or("init", ""), folder = state.file().parent_path();
+  if (before.empty() != init.empty()) {
+    fail(ErrorKind::usage, folder.string(), " was trained ",
+         before.empty() ? "without --init; leave it out" : concat("with --init ", before.string(), "; give it again"),
+         ", or take another --out, or --resume never");
+  }
+  if (before != init) {
+    std::fprintf(stderr, "warning: %s was trained with --init %s, now it is %s\n", folder.c_str(), before.c_str(),
+                 init.c_str());
+  }
+}
+
 fs::path choose(const StageOptions& options) {
   const fs::path own = newest_state(options.out);
   switch (options.resume.from) {
@@ -87,13 +101,18 @@ Beginning begin_run(const std::string& stage, const StageOptions& options) {
   if (error) fail(ErrorKind::io, options.out.string(), ": cannot be made: ", error.message());
   SavedStates(options.out / kStates).remove_half_written();
 
-  Beginning begin{.stage = stage, .state = choose(options), .step = 0, .origin = {}};
+  Beginning begin{.stage = stage,
+                  .state = choose(options),
+                  .step = 0,
+                  .origin = {},
+                  .init = options.init.empty() ? fs::path() : fs::weakly_canonical(options.init)};
   if (!begin.state.empty()) {
     const JsonObject state = JsonObject::open(begin.state / "state.json");
     if (state.text("stage") != stage) {
       state.reject("stage", concat("is '", state.text("stage"), "', not '", stage, "': another stage's run"));
     }
     check_settings(state, config);
+    check_init(state, begin.init);
     begin.step = state.integer("step");
     begin.origin = options.resume.from == Resume::From::folder ? fs::weakly_canonical(options.resume.folder)
                                                                : fs::path(state.text_or("origin", ""));
