@@ -6,6 +6,7 @@
 #include <ATen/ops/mm.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/zeros.h>
 
 #include <functional>
 #include <vector>
@@ -69,39 +70,9 @@ TrainingSizes TrainingSizes::quick() {
 }
 
 TrainingSizes TrainingSizes::published() {
-  train::Preset p = train::find_preset("mini");
-  p.vae.widths = {128, 512, 1024, 1024};
-  p.vae.layers_per_block = 3;
-  p.vae.norm_groups = 32;
-  p.vision.depth = 1;
-  p.vision.hidden_size = 1536;
-  p.vision.heads = 16;
-  p.vision.intermediate_size = 6144;
-  p.vision.image_size = 2048;
-  p.vq = {.codes = 16384, .embed_dim = 2048, .latent_channels = 1536};
-  p.dit = {.heads = 32,
-           .head_dim = 128,
-           .layers = 1,
-           .in_channels = 16,
-           .out_channels = 16,
-           .text_dim = 1472,
-           .time_dim = 512,
-           .condition_dim = 256,
-           .codes = 16384};
-  p.glyph.width = 1472;
-  p.glyph.head_dim = 64;
-  p.glyph.heads = 6;
-  p.glyph.feed_forward = 3584;
-  p.glyph.layers = 1;
-  p.ar.vocab_size = p.ar.visual_vocab_size = 16512;
-  p.ar.codebook_size = 16384;
-  p.ar.hidden_size = 4096;
-  p.ar.layers = 1;
-  p.ar.intermediate_size = 13696;
-  p.ar.heads = 32;
-  p.ar.kv_heads = 2;
-  p.ar.head_dim = 128;
-  p.ar.mrope_section = {8, 12, 12};
+  train::Preset p = train::find_preset("published");
+  p.vision.depth = p.dit.layers = p.glyph.layers = p.ar.layers = 1;
+  p.ar.vocab_size = p.ar.visual_vocab_size;
   return {.name = "published",
           .preset = p,
           .vae_batch = 1,
@@ -131,16 +102,19 @@ void bench_tokenizer_step(Report& report, const TrainingSizes& sizes, Repeats re
   ParameterList parameters;
   model.list(parameters);
   heads.list(parameters);
+  // What tells the pixels of pictures without labels has nothing to learn from these.
+  std::erase_if(parameters, [](const Parameter& p) { return p.name.starts_with("heads.pixels."); });
   const int64_t batch = sizes.tokenizer_batch, side = sizes.tokenizer_side, cells = side * side;
   train::TokenizerBatch data;
   data.patches = noise({batch, cells, sizes.preset.vision.patch_values()}).clamp(-1, 1);
   data.labels = ids(kClasses, {batch, cells});
   data.parts = ids(train::kPartSteps * train::kPartSteps, {batch, cells});
   data.background = ids(kBackgrounds, {batch, cells});
+  data.unlabelled = at::zeros({batch}, at::kFloat);
   data.grid = {side, side};
   time_updates(report, "tokenizer." + sizes.name,
                work_text(batch, concat("pictures of ", side, " x ", side, " tokens"), sizes.name), batch, parameters,
-               repeats, [&] { return train::tokenizer_losses(model, heads, data, /*soft=*/false).total; });
+               repeats, [&] { return train::tokenizer_losses(model, heads, data).total; });
 }
 
 void bench_ar_step(Report& report, const TrainingSizes& sizes, Repeats repeats) {
@@ -163,13 +137,14 @@ void bench_dit_step(Report& report, const TrainingSizes& sizes, Repeats repeats)
   train::FlowModel model{DitModel(sizes.preset.dit), GlyphEncoder(sizes.preset.glyph)};
   ParameterList parameters;
   model.list(parameters);
-  const int64_t batch = sizes.dit_batch, side = sizes.dit_side, tokens = (side / 16) * (side / 16);
-  train::CorpusBatch data;
+  const int64_t batch = sizes.dit_batch, side = sizes.dit_side;
+  const Grid grid{side / kPixelsPerVisualToken, side / kPixelsPerVisualToken};
+  train::EncodedBatch data;
   data.captions.assign(static_cast<size_t>(batch), "a green sign with the text \"OPEN\"");
-  data.prior_ids = ids(sizes.preset.dit.codes, {batch, tokens});
-  data.latents = noise({batch, sizes.preset.dit.in_channels, side / 8, side / 8});
+  data.target = {grid, ids(sizes.preset.dit.codes, {batch, grid.count()}),
+                 noise({batch, sizes.preset.dit.in_channels, side / 8, side / 8})};
   time_updates(report, "dit." + sizes.name, work_text(batch, concat("pictures of ", side, " x ", side), sizes.name),
-               batch, parameters, repeats, [&] { return train::flow_loss(model, data, side, make_generator(4)); });
+               batch, parameters, repeats, [&] { return train::flow_loss(model, data, {}, make_generator(4)); });
 }
 
 void bench_gemm(Report& report, int64_t side, Repeats repeats) {

@@ -2,7 +2,6 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -27,6 +26,7 @@ constexpr const char* kFooter = R"(Examples:
   glm-image train ar --tokenizer runs/tokenizer/final --out runs/ar --steps 1800 --batch 16 --set accumulate=4
   glm-image train assemble --vae runs/vae/final --dit runs/dit/final --ar runs/ar/final --out checkpoints/mine
 
+  glm-image train dit --init checkpoints/mini --data photos --set lora.rank=16 --out runs/style --steps 500
   glm-image train dit --list-settings
   glm-image train dit --config runs/dit/config.json --set precision=bfloat16 --set recompute=true --out runs/dit-2 …
   glm-image train ar --resume runs/ar --out runs/ar-long --steps 7000 …
@@ -47,7 +47,7 @@ const std::map<std::string, TrainStage>& stages() {
 // The settings that have a flag of their own.
 const std::vector<std::pair<const char*, const char*>>& setting_flags() {
   static const std::vector<std::pair<const char*, const char*>> table = {
-      {"preset", "Sizes of a model trained from nothing: tiny or mini"},
+      {"preset", "Sizes of a model trained from nothing: tiny, mini or published"},
       {"steps", "Updates in all"},
       {"batch", "Pictures of one pass; an update has 'accumulate' passes"},
       {"learning_rate", "Peak of the learning rate"},
@@ -85,18 +85,23 @@ void refuse_unread(const TrainCommand& command) {
   for (const auto& [setting, value] : given.values) refuse(flag_of(setting).c_str(), true);
 }
 
-// Settings that the stages do not read yet are refused rather than passed over in silence.
+bool reads(const std::string& stage, const std::string& setting) {
+  const size_t dot = setting.find('.');
+  const std::string section = dot == std::string::npos ? "" : setting.substr(0, dot);
+  if (stages().contains(section)) return section == stage;
+  const bool encodes = stage == "dit" || stage == "ar";
+  return encodes || (setting != "cache" && section != "lora");
+}
+
+// The same of settings: those of another stage, like dit.drop in stage ar.
 void refuse_unread_settings(train::TrainConfig config) {
-  static const std::set<std::string> unread = {"data",      "data_config", "workers", "held_out", "vae",
-                                               "tokenizer", "ar",          "dit",     "lora"};
   train::TrainConfig defaults = train::TrainConfig::of_stage(config.stage);
   const train::FieldList given = config.fields(), usual = defaults.fields();
   for (size_t i = 0; i < given.fields().size(); ++i) {
     const train::Field& field = given.fields()[i];
-    const std::string section = field.name.substr(0, field.name.find('.'));
-    if (!unread.contains(section) || field.get() == usual.fields()[i].get()) continue;
+    if (reads(config.stage, field.name) || field.get() == usual.fields()[i].get()) continue;
     fail(ErrorKind::usage, "'", field.name, "' is ", field.get().dump(), ", and stage ", config.stage,
-         " does not read it yet; it works with ", usual.fields()[i].get().dump());
+         " does not read it");
   }
 }
 
@@ -117,11 +122,6 @@ int train_stage(const TrainCommand& command) {
                               .tokenizer = command.tokenizer,
                               .resume = parse_resume(command.resume),
                               .stop = &interrupted()};
-  if (options.resume.from == train::Resume::From::folder && !command.init.empty()) {
-    fail(ErrorKind::usage, "--resume ", command.resume, " and --init ", command.init.string(),
-         " contradict each other: both say which weights the run begins with");
-  }
-  if (!options.init.empty()) fail(ErrorKind::usage, "--init is not supported yet: stages begin from random numbers");
   refuse_unread_settings(options.config);
   watch_interrupts(Patience::steady);
   keep_freed_memory();
@@ -168,7 +168,7 @@ void add_setting_flags(CLI::App& app, SettingFlags& settings) {
 
 void add_train(CLI::App& app, Command& run) {
   auto options = std::make_shared<TrainCommand>();
-  CLI::App* command = app.add_subcommand("train", "Train one part of a model");
+  CLI::App* command = app.add_subcommand("train", "Train one part of a model, or an adapter of it");
   command->footer(kFooter);
   command->add_option("stage", options->stage, "vae, tokenizer, dit, ar, or assemble")
       ->check(CLI::IsMember({"vae", "tokenizer", "dit", "ar", "assemble"}));
@@ -180,9 +180,11 @@ void add_train(CLI::App& app, Command& run) {
       ->add_option("--resume", options->resume,
                    "auto: go on from the newest state in --out; never: start over; or the folder of a run or a state")
       ->capture_default_str();
-  command->add_option("--init", options->init, "Folder of weights to begin with, in the published layout");
-  command->add_option("--vae", options->vae, "Folder of a trained VAE (stages dit and assemble)");
-  command->add_option("--tokenizer", options->tokenizer, "Folder of a trained visual tokenizer (stages dit and ar)");
+  command->add_option("--init", options->init, "A checkpoint, or the final/ of a run of this stage, to go on from");
+  command->add_option("--vae", options->vae,
+                      "Folder of a trained VAE (stages dit and assemble); default: that of --init");
+  command->add_option("--tokenizer", options->tokenizer,
+                      "Folder of a trained visual tokenizer (stages dit and ar); default: that of --init");
   command->add_option("--dit", options->dit, "Folder of a trained DiT and text encoder (stage assemble)");
   command->add_option("--ar", options->ar, "Folder of a trained language model (stage assemble)");
   command->add_option("--device", options->device, "cpu, cuda, cuda:N, npu or npu:N")->capture_default_str();

@@ -86,6 +86,32 @@ Preset make_preset(const std::string& name, const Sizes& s, int64_t picture) {
   return p;
 }
 
+// The sizes of the published checkpoint, from its configuration files.
+Preset published_preset() {
+  Sizes sizes;
+  sizes.vae_widths = {128, 512, 1024, 1024};
+  sizes.vae_groups = 32;
+  sizes.vision_depth = 40, sizes.vision_width = 1536, sizes.vision_heads = 16;
+  sizes.codes = 16384, sizes.code_dim = 2048;
+  sizes.glyph_width = 1472, sizes.glyph_layers = 12, sizes.glyph_heads = 6;
+  sizes.dit_heads = 32, sizes.dit_head_dim = 128, sizes.dit_layers = 30, sizes.dit_time = 512;
+  sizes.ar_width = 4096, sizes.ar_layers = 40, sizes.ar_heads = 32, sizes.ar_feed_forward = 13696;
+  Preset preset = make_preset("published", sizes, 1024);
+  preset.draft_size = 16;
+  preset.bpe_merges = 150'000;  // at most; the published vocabulary has as many
+  preset.vae.layers_per_block = 3;
+  preset.vision.image_size = 2048;
+  preset.preprocess.min_pixels = 512 * 512;
+  preset.preprocess.max_pixels = 2048 * 2048;
+  preset.glyph.head_dim = 64;
+  preset.glyph.feed_forward = 3584;
+  preset.ar.kv_heads = 2;
+  preset.ar.vocab_size = 168064;
+  preset.ar.pad_id = 167841;
+  preset.ar.image_placeholder_id = 167855;
+  return preset;
+}
+
 }  // namespace
 
 Preset find_preset(const std::string& name) {
@@ -116,11 +142,12 @@ Preset find_preset(const std::string& name) {
     sizes.ar_heads = 2;
     sizes.ar_feed_forward = 32;
     Preset preset = make_preset(name, sizes, 64);
-    preset.corpus_size = 256;
+    preset.synthetic_pictures = 256;
     preset.bpe_merges = 64;
     return preset;
   }
-  fail(ErrorKind::usage, "there is no preset '", name, "'; known are: tiny, mini");
+  if (name == "published") return published_preset();
+  fail(ErrorKind::usage, "there is no preset '", name, "'; known are: tiny, mini, published");
 }
 
 }  // namespace glmimage::train

@@ -148,6 +148,15 @@ void Run::watch(int64_t step, bool held_out, bool samples) {
   if (samples) log_.pictures(step, parts_.samples());
 }
 
+void Run::note_held_out() {
+  at::NoGradGuard no_grad;
+  const Autocast precision(device_, autocast_type(config_.precision));
+  const json measured = parts_.held_out();
+  json values = json::object();
+  for (const auto& [name, value] : measured.items()) values["held_out_" + name] = value;
+  if (!values.empty()) note(values);
+}
+
 void Run::save(int64_t next_step) {
   if (next_step == saved_ && next_step > 0) return;
   states_.save(next_step, config_.keep_last, [&](const fs::path& folder) {

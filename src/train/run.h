@@ -63,6 +63,8 @@ class Run {
   void finish_step(int64_t step);
   // What was measured at the end: one line on stderr and one in metrics.jsonl.
   void note(const nlohmann::json& values) { log_.note(values); }
+  // The same of RunParts::held_out, each number's name with "held_out_" before it; nothing where none came.
+  void note_held_out();
   // Puts the averaged weights into the modules. Call once, after the loop.
   void apply_ema() { ema_.apply(); }
   const TrainConfig& config() const { return config_; }

@@ -23,9 +23,9 @@ struct Resume {
 // What a stage is told: its settings, and where things are on this machine.
 struct StageOptions {
   TrainConfig config;
-  std::filesystem::path out;             // the run's folder; the result lands in out/final
-  std::filesystem::path init;            // weights to begin with; empty: random numbers
-  std::filesystem::path vae, tokenizer;  // folders of finished parts that a later stage builds on
+  std::filesystem::path out;   // the run's folder; the result lands in out/final
+  std::filesystem::path init;  // a checkpoint, or the folder `final` of a stage, to go on from; empty: random numbers
+  std::filesystem::path vae, tokenizer;  // folders of finished parts that a later stage builds on; empty: those of init
   Resume resume;
   at::Device device = at::Device(at::kCPU);
   const std::atomic<bool>* stop = nullptr;  // set by a signal: save and return

@@ -149,12 +149,15 @@ TEST(Train, RefusesFlagsThatDisagree) {
   refused("vae", {"--resume", "no/such/run"}, {"--resume no/such/run"});
   fs::create_directories(folder / "other");
   refused("vae", {"--resume", (folder / "other").string()}, {"no saved state"});
-  refused("vae", {"--resume", (folder / "other").string(), "--init", folder.string()}, {"--init", "contradict"});
   refused("assemble", {}, {"does not read --batch"});
-  // What the stages do not read yet.
-  refused("vae", {"--init", folder.string()}, {"--init is not supported yet"});
-  refused("vae", {"--data", folder.string()}, {"'data' is", "does not read it yet"});
-  refused("dit", {"--set", "lora.rank=4"}, {"'lora.rank' is 4", "does not read it yet"});
+  // Settings of other stages.
+  refused("ar", {"--set", "dit.drop=0.5"}, {"'dit.drop' is 0.5", "stage ar does not read it"});
+  refused("vae", {"--set", "cache=encoded"}, {"'cache' is \"encoded\"", "stage vae does not read it"});
+  refused("tokenizer", {"--set", "lora.rank=4"}, {"lora.rank is 4", "has no adapters"});
+  // Data and checkpoints that are not there, or hold nothing of use.
+  refused("vae", {"--data", (folder / "nowhere").string()}, {"nowhere"});
+  refused("vae", {"--data", (folder / "other").string()}, {"other"});
+  expect_failure(run_process(train("vae", run, {"--init", (folder / "other").string()})), 3, {"other/vae"});
   std::ofstream(folder / "dit.json") << R"({"stage": "dit"})";
   refused("vae", {"--config", (folder / "dit.json").string()}, {"is for stage \"dit\""});
   expect_failure(run_process(glm_image({"train", "vae"})), 2, {"--out"});

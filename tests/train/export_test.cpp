@@ -22,14 +22,15 @@ class ExportTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     root_ = fresh_folder("export");
-    train_vae(tiny_stage(root_ / "vae", 2));
-    train_tokenizer(tiny_stage(root_ / "tokenizer", 2));
-    StageOptions later = tiny_stage(root_ / "dit", 2);
+    train_vae(tiny_stage("vae", root_ / "vae", 2));
+    train_tokenizer(tiny_stage("tokenizer", root_ / "tokenizer", 2));
+    StageOptions later = tiny_stage("dit", root_ / "dit", 2);
     later.vae = root_ / "vae/final/vae";
     later.tokenizer = root_ / "tokenizer/final";
     train_dit(later);
-    later.out = root_ / "ar";
-    train_ar(later);
+    StageOptions ar = tiny_stage("ar", root_ / "ar", 2);
+    ar.tokenizer = later.tokenizer;
+    train_ar(ar);
   }
   static TrainedParts parts() { return {root_ / "vae/final", root_ / "dit/final", root_ / "ar/final"}; }
   static inline fs::path root_;

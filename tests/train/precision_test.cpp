@@ -27,7 +27,7 @@ struct Learned {
 };
 
 Learned learn(Precision precision, int64_t steps) {
-  StageOptions options = tiny_stage(fresh_folder("precision"), steps);
+  StageOptions options = tiny_run(fresh_folder("precision"), steps);
   options.config.precision = precision;
   options.config.learning_rate = 0.05;
   options.config.warmup = 0;

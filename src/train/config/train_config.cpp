@@ -49,6 +49,7 @@ void add_run_fields(FieldList& list, TrainConfig& c) {
   list.add("sample_every", c.sample_every, "updates between sample pictures; 0: none", 0, kMany);
   list.add("prompts", c.prompts, "of the sample pictures");
   list.add("data", c.data, "sources: folders, .jsonl lists, .tar shards, synthetic");
+  list.add("cache", c.cache, "folder of encoded pictures, which runs may share; empty: cache/ in the run's own");
 }
 
 void add_optimiser_fields(FieldList& list, AdamWOptions& o) {
@@ -77,12 +78,14 @@ void add_stage_fields(FieldList& list, TrainConfig& c) {
   weight("tokenizer.part", c.tokenizer.part, "weight of telling the part of the object (synthetic world)");
   weight("tokenizer.background", c.tokenizer.background, "weight of telling the background (synthetic world)");
   weight("tokenizer.look", c.tokenizer.look, "weight of the coarse look of a cell");
+  weight("tokenizer.pixels", c.tokenizer.pixels, "weight of the pixels of a cell (pictures that are not synthetic)");
   weight("tokenizer.commit", c.tokenizer.commit, "weight of features staying near their codes");
   weight("tokenizer.codebook", c.tokenizer.codebook, "weight of codes moving to their features");
   list.add("tokenizer.soft_share", c.tokenizer.soft_share, "share of the steps before codes are used", 0, 1);
   weight("ar.draft_weight", c.ar.draft_weight, "weight of a draft token, against 1 for the picture's");
   list.add_choice("dit.density", c.dit.density, "of the times learned at: towards_noise, uniform or logit_normal");
   list.add("dit.drop", c.dit.drop, "share of pictures without visual tokens and glyphs", 0, 1);
+  list.add("dit.tell_crop", c.dit.tell_crop, "the transformer is told where a picture was cut");
   list.add("dit.train_text_encoder", c.dit.train_text_encoder, "the glyph encoder learns too");
   list.add("lora.rank", c.lora.rank, "train an adapter of this rank; 0: the weights", 0, 4096);
   list.add("lora.alpha", c.lora.alpha, "strength of the adapter; 0: its rank", 0, kLarge);
@@ -121,6 +124,9 @@ TrainConfig TrainConfig::of_stage(const std::string& stage) {
   config.learning_rate = found->second.learning_rate;
   config.batch = found->second.batch;
   config.ema_decay = found->second.ema_decay;
+  DataConfig& data = config.data_config;
+  if (stage == "vae") data.fit = Fit::window, data.crop = CropAt::random;
+  if (stage == "vae" || stage == "tokenizer") data.captions = CaptionRule::optional;  // they do not read them
   return config;
 }
 
@@ -154,9 +160,9 @@ void TrainConfig::check() const {
 std::vector<std::string> settings_that_differ(TrainConfig a, TrainConfig b) {
   // May change when a run goes on. The learning rate's curve follows the new number of steps.
   static const std::set<std::string> free = {
-      "steps",         "save_every", "keep_last", "log_every",        "held_out_every",
-      "sample_every",  "prompts",    "workers",   "skipped_in_a_row", "spike",
-      "learning_rate", "schedule",   "warmup",    "final_rate",       "recompute"};
+      "steps",    "save_every", "keep_last",        "log_every", "held_out_every", "sample_every",
+      "prompts",  "workers",    "skipped_in_a_row", "cache",     "spike",          "learning_rate",
+      "schedule", "warmup",     "final_rate",       "recompute"};
   const FieldList left = a.fields(), right = b.fields();
   std::vector<std::string> out;
   for (size_t i = 0; i < left.fields().size(); ++i) {

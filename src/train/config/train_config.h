@@ -38,6 +38,7 @@ struct VaeSettings {
 // Weights of the tokenizer's losses.
 struct TokenizerSettings {
   double name_alone = 1, name = 0.5, part = 1, background = 0.3, look = 1;  // heads dropped at export
+  double pixels = 1;                                                        // of pictures nobody labelled
   double commit = 0.25, codebook = 1;
   double soft_share = 0.1;  // of the steps at the beginning that do not use the codes yet
 };
@@ -49,6 +50,8 @@ struct ArSettings {
 struct DitSettings {
   Density density = Density::towards_noise;
   double drop = 0.1;  // share of pictures without prior ids and glyphs
+  // The transformer is told what a picture lost at the top and on the left; drawing says that nothing was.
+  bool tell_crop = false;
   bool train_text_encoder = true;
 };
 
@@ -82,6 +85,7 @@ struct TrainConfig {
   std::vector<std::string> data = {"synthetic"};  // --data
   DataConfig data_config;
   int64_t workers = 1;  // threads that read pictures
+  std::string cache;    // folder of encoded pictures, which runs may share; empty: cache/ in the run's own
 
   int64_t save_every = 500, keep_last = 2, log_every = 20;
   int64_t held_out_every = 0, sample_every = 0;  // 0: at the end alone, never

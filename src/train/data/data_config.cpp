@@ -20,7 +20,8 @@ const std::vector<std::pair<const char*, BrokenPicture>> EnumNames<BrokenPicture
     {"replace", BrokenPicture::replace}, {"fail", BrokenPicture::fail}};
 
 void DataConfig::add_fields(FieldList& list, const std::string& prefix) {
-  list.add(prefix + "areas", areas, "pixel areas of the buckets: 512 stands for 512 x 512");
+  list.add(prefix + "areas", areas,
+           "pixel areas of the buckets: 512 stands for 512 x 512; none: the model's own picture size");
   list.add(prefix + "bucket_aspect", bucket_aspect, "buckets are at most this long", 1, 16);
   list.add(prefix + "max_aspect", max_aspect, "pictures that are longer are passed over", 1, 1e6);
   list.add(prefix + "min_side", min_side, "pixels; smaller pictures are passed over", 1, kMaxImageSide);
@@ -43,7 +44,6 @@ nlohmann::json DataConfig::to_json() const {
 }
 
 void DataConfig::check() const {
-  if (areas.empty()) fail(ErrorKind::usage, "data: 'areas' is empty; expected sides of squares, like 512");
   std::set<int64_t> seen;
   for (int64_t side : areas) {
     if (side < 32 || side > 4096 || side % 32 != 0 || !seen.insert(side).second) {

@@ -55,9 +55,10 @@ struct EnumNames<BrokenPicture> {
 
 // How a data set's pictures are chosen and prepared. JSON has the fields' names and the enumerators' names.
 struct DataConfig {
-  std::vector<int64_t> areas = {512};  // 512 stands for 512² px; a picture goes to the largest area it fills
-  double bucket_aspect = 2;            // buckets are at most this long; at least 1
-  double max_aspect = 4;               // pictures are at most this long, others are skipped
+  // 512 stands for 512² px; a picture goes to the largest area it fills. Empty: a stage takes its model's picture size.
+  std::vector<int64_t> areas;
+  double bucket_aspect = 2;                         // buckets are at most this long; at least 1
+  double max_aspect = 4;                            // pictures are at most this long, others are skipped
   int64_t min_side = 32, max_side = kMaxImageSide;  // pixels
   Fit fit = Fit::cover;
   CropAt crop = CropAt::centre;

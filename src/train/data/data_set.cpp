@@ -1,6 +1,7 @@
 #include "train/data/data_set.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 #include <optional>
@@ -58,12 +59,13 @@ DataSet DataSet::open(const std::vector<DataSpec>& specs, const DataOptions& opt
   DataSet set;
   set.options_ = options;
   Fingerprint fingerprint;
-  fingerprint.add(concat(options.config.to_json().dump(), " ", options.batch, " ", options.seed));
+  fingerprint.add(
+      concat(options.config.to_json().dump(), " ", options.batch, " ", options.seed, " ", options.held_out));
   std::vector<double> weights;
   bool weighted = false;
   for (const DataSpec& spec : specs) {
     SourceReport report;
-    set.sources_.push_back(open_source(spec.source, options.config, options.seed, report));
+    set.sources_.push_back(open_source(spec.source, options.config, options.seed, report, options.world));
     set.reports_.push_back(std::move(report));
     weights.push_back(spec.weight.value_or(1));
     weighted = weighted || spec.weight.has_value();
@@ -74,38 +76,65 @@ DataSet DataSet::open(const std::vector<DataSpec>& specs, const DataOptions& opt
       for (const std::string& caption : record.captions) fingerprint.add(caption);
       fingerprint.add(concat(record.repeats));
     }
+    set.admit(set.sources_.size() - 1);
   }
   set.fingerprint_ = fingerprint.value();
+  set.hold_out();
   std::vector<size_t> all(specs.size());
   std::iota(all.begin(), all.end(), size_t{0});
   if (weighted && specs.size() > 1) {
-    for (size_t source : all) set.pools_.push_back(set.make_pool({source}, source));
+    for (size_t source : all) set.pool_sources_.push_back({source});
     set.mix_ = std::make_unique<MixSchedule>(weights, options.seed);
   } else {
-    set.pools_.push_back(set.make_pool(all, 0));
+    set.pool_sources_.push_back(all);
   }
+  set.make_pools();
   return set;
 }
 
-DataSet::Pool DataSet::make_pool(const std::vector<size_t>& sources, uint64_t number) {
+void DataSet::admit(size_t source) {
   const BucketTable table(options_.config);
+  SourceReport& report = reports_[source];
+  for (const Record& record : sources_[source]->records()) {
+    auto shapes = shapes_of(table, record);
+    if (!shapes) {
+      report.skip(Skip::too_small, record.target.name, "fills no bucket and 'small_pictures' is 'skip'");
+      --report.used;
+      continue;
+    }
+    known_.push_back({source, &record, std::move(*shapes)});
+  }
+  if (report.used == 0) {
+    fail(ErrorKind::usage, "--data ", report.source, ": nothing of it can be used: ", report.summary());
+  }
+}
+
+void DataSet::hold_out() {
+  if (options_.held_out <= 0) return;
+  size_t end = 0;
+  for (const SourceReport& report : reports_) {
+    end += static_cast<size_t>(report.used);
+    const double share = static_cast<double>(report.used) / static_cast<double>(size());
+    const int64_t wanted = std::llround(static_cast<double>(options_.held_out) * share);
+    const auto count = static_cast<size_t>(std::min(wanted, report.used / 8));
+    for (size_t i = end - count; i < end; ++i) known_[i].use = Use::held_out;
+  }
+}
+
+void DataSet::make_pools() {
+  pools_.clear();
+  for (size_t number = 0; number < pool_sources_.size(); ++number) {
+    pools_.push_back(make_pool(pool_sources_[number], number));
+  }
+}
+
+DataSet::Pool DataSet::make_pool(const std::vector<size_t>& sources, uint64_t number) const {
   std::map<std::vector<Bucket>, std::vector<int64_t>> groups;
-  for (size_t source : sources) {
-    SourceReport& report = reports_[source];
-    for (const Record& record : sources_[source]->records()) {
-      const auto shapes = shapes_of(table, record);
-      if (!shapes) {
-        report.skip(Skip::too_small, record.target.name, "fills no bucket and 'small_pictures' is 'skip'");
-        --report.used;
-        continue;
-      }
-      std::vector<int64_t>& visits = groups[*shapes];
-      visits.insert(visits.end(), static_cast<size_t>(record.repeats), size());
-      known_.push_back({sources_[source].get(), &record, *shapes});
-    }
-    if (report.used == 0) {
-      fail(ErrorKind::usage, "--data ", report.source, ": nothing of it can be used: ", report.summary());
-    }
+  for (int64_t i = 0; i < size(); ++i) {
+    const Known& each = known(i);
+    if (each.use != Use::training || std::find(sources.begin(), sources.end(), each.source) == sources.end()) continue;
+    std::vector<int64_t>& visits = groups[each.shapes];
+    visits.insert(visits.end(), static_cast<size_t>(each.record->repeats), i);
   }
   Pool pool;
   std::vector<int64_t> sizes;
@@ -133,15 +162,6 @@ DataBatch DataSet::batch(int64_t step, Pixels pixels) const {
   return batch;
 }
 
-DataBatch DataSet::picture(int64_t record) const {
-  if (record < 0 || record >= size()) fail(ErrorKind::internal, "record ", record, " of ", size(), " was asked for");
-  const std::vector<std::string>& captions = known_[static_cast<size_t>(record)].record->captions;
-  DataBatch batch;
-  batch.real = 1;
-  add_visit({record, {}, captions.empty() ? "" : captions[0]}, Pixels::decoded, batch);
-  return batch;
-}
-
 void DataSet::add_row(const Group& group, int64_t entry, uint64_t seed, Pixels pixels, DataBatch& batch) const {
   const int64_t count = static_cast<int64_t>(group.visits.size());
   for (int64_t tried = 0;; ++tried) {
@@ -150,8 +170,7 @@ void DataSet::add_row(const Group& group, int64_t entry, uint64_t seed, Pixels p
       return add_visit(draw_visit(record, seed), pixels, batch);
     } catch (const Error& error) {
       if (error.kind() != ErrorKind::usage || options_.config.broken_pictures == BrokenPicture::fail) throw;
-      std::lock_guard lock(failures_->mutex);
-      failures_->messages.insert(error.what());
+      note_failure(error.what());
       if (tried + 1 >= std::min(kMostTries, count)) {
         fail(ErrorKind::usage, tried + 1, " pictures in a row are broken, the last: ", error.what());
       }
@@ -161,7 +180,7 @@ void DataSet::add_row(const Group& group, int64_t entry, uint64_t seed, Pixels p
 
 DataSet::Visit DataSet::draw_visit(int64_t record, uint64_t seed) const {
   const DataConfig& config = options_.config;
-  const std::vector<std::string>& captions = known_[static_cast<size_t>(record)].record->captions;
+  const std::vector<std::string>& captions = this->captions(record);
   RowChances draw(seed);
   Visit visit{record, {}, {}};
   const double across = draw.share(), down = draw.share();  // always drawn: settings must not shift the later ones
@@ -175,7 +194,10 @@ DataSet::Visit DataSet::draw_visit(int64_t record, uint64_t seed) const {
 }
 
 void DataSet::add_visit(const Visit& visit, Pixels pixels, DataBatch& batch) const {
-  const auto& [source, record, shapes] = known_[static_cast<size_t>(visit.record)];
+  const Known& each = known(visit.record);
+  const Record* record = each.record;
+  const std::vector<Bucket>& shapes = each.shapes;
+  const Source* source = sources_[each.source].get();
   const Fit fit = options_.config.fit;
   Framing framing = plan_framing(record->target.size, shapes[0], fit, visit.chances);
   if (pixels == Pixels::decoded) {

@@ -24,6 +24,8 @@ std::vector<std::string> DataSet::summary() const {
 
 json DataSet::report() const {
   json sources = json::array(), pools = json::array();
+  int64_t held_out = 0;
+  for (const Known& each : known_) held_out += each.use == Use::held_out ? 1 : 0;
   for (const SourceReport& report : reports_) sources.push_back(report.to_json());
   for (const Pool& pool : pools_) {
     json buckets = json::array();
@@ -37,8 +39,13 @@ json DataSet::report() const {
                      {"batches_in_first_epoch", pool.order->batches_before(1)},
                      {"dropped_visits", pool.order->dropped()}});
   }
-  return {{"config", options_.config.to_json()}, {"batch", options_.batch}, {"seed", options_.seed},
-          {"fingerprint", fingerprint_},         {"sources", sources},      {"pools", pools},
+  return {{"config", options_.config.to_json()},
+          {"batch", options_.batch},
+          {"seed", options_.seed},
+          {"fingerprint", fingerprint_},
+          {"sources", sources},
+          {"pools", pools},
+          {"held_out", held_out},
           {"broken_while_training", failures()}};
 }
 

@@ -1,5 +1,6 @@
 #include "train/data/half_size.h"
 
+#include <ATen/ops/empty.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
@@ -16,6 +17,20 @@ at::Tensor half_size_patches(const std::vector<Image>& images, Grid grid, const 
     rows.push_back(cut_patches(seen, config).values);
   }
   return at::stack(rows);
+}
+
+at::Tensor vae_pixels(const std::vector<Image>& images) {
+  const int64_t count = static_cast<int64_t>(images.size()), height = images[0].height, width = images[0].width;
+  at::Tensor out = at::empty({count, 3, height, width}, at::kFloat);
+  float* to = out.data_ptr<float>();
+  for (const Image& image : images) {
+    for (int64_t c = 0; c < 3; ++c) {
+      for (int64_t i = 0; i < height * width; ++i) {
+        *to++ = static_cast<float>(image.pixels[static_cast<size_t>(3 * i + c)]) / 127.5f - 1.0f;
+      }
+    }
+  }
+  return out;
 }
 
 at::Tensor position_ids(Grid grid, int64_t side) {

@@ -26,6 +26,12 @@ class FileSource : public Source {
   Image read(const Picture& picture) const override {
     return decode_image(ExtentReader(picture.bytes).all(), picture.name);
   }
+  std::string identity(const Picture& picture) const override {
+    const auto& [file, offset, size] = picture.bytes;
+    std::error_code none;
+    const auto changed = fs::last_write_time(*file, none).time_since_epoch().count();
+    return concat(fs::absolute(*file, none).lexically_normal().native(), " ", offset, " ", size, " ", changed);
+  }
 
  private:
   std::vector<Record> records_;
@@ -73,10 +79,10 @@ void index_files(const std::string& source, Admission& admission) {
 }
 
 // The COUNT of "synthetic:COUNT".
-int64_t synthetic_count(const std::string& source) {
-  constexpr int64_t kUsual = 12288, kMost = 10'000'000;
+int64_t synthetic_count(const std::string& source, int64_t usual) {
+  constexpr int64_t kMost = 10'000'000;
   const size_t colon = source.find(':');
-  if (colon == std::string::npos) return kUsual;
+  if (colon == std::string::npos) return usual;
   int64_t count = 0;
   const auto [end, error] = std::from_chars(source.data() + colon + 1, source.data() + source.size(), count);
   if (error != std::errc() || end != source.data() + source.size() || count < 1 || count > kMost) {
@@ -88,14 +94,16 @@ int64_t synthetic_count(const std::string& source) {
 }  // namespace
 
 std::unique_ptr<Source> open_source(const std::string& source, const DataConfig& config, uint64_t seed,
-                                    SourceReport& report) {
+                                    SourceReport& report, const WorldDefaults& world) {
   config.check();
   report = {source, 0, {}};
   if (source == "synthetic" || source.starts_with("synthetic:")) {
-    const int64_t size = std::min<int64_t>(*std::max_element(config.areas.begin(), config.areas.end()), 1024);
-    auto world = open_world_source(synthetic_count(source), size, seed);
-    report.used = static_cast<int64_t>(world->records().size());
-    return world;
+    const int64_t count = synthetic_count(source, world.count);
+    if (config.areas.empty()) fail(ErrorKind::usage, "data: 'areas' is empty; expected sides of squares, like 512");
+    const int64_t largest = *std::max_element(config.areas.begin(), config.areas.end());
+    auto painted = open_world_source(count, std::min<int64_t>(world.size > 0 ? world.size : largest, 1024), seed);
+    report.used = static_cast<int64_t>(painted->records().size());
+    return painted;
   }
   Admission admission(config, report);
   try {

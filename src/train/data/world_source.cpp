@@ -1,14 +1,16 @@
+#include <random>
 #include <utility>
 
+#include "core/error.h"
 #include "train/data/source.h"
-#include "train/data/world_batches.h"
+#include "train/random.h"
 #include "train/world/world.h"
 
 namespace glmimage::train {
 namespace {
 
-// Apart from the scenes of the stages' own batches, which count from zero.
-constexpr int64_t kFirstScene = int64_t{1} << 41;
+// Raise it when scenes are painted or labelled otherwise than before: what is cached of them is made anew.
+constexpr int kWorldVersion = 1;
 
 class WorldSource : public Source {
  public:
@@ -18,22 +20,50 @@ class WorldSource : public Source {
       // There are no bytes: the offset is the scene's number, and the scene is drawn again when it is painted.
       record.target = {
           "synthetic:" + std::to_string(i), {nullptr, static_cast<uint64_t>(i), 0}, {world_.size(), world_.size()}};
-      record.captions = {scene(i).caption};
+      record.captions = {scene(record.target).caption};
       records_.push_back(std::move(record));
     }
   }
   const std::vector<Record>& records() const override { return records_; }
-  Image read(const Picture& picture) const override {
-    return world_.render(scene(static_cast<int64_t>(picture.bytes.offset)));
+  Image read(const Picture& picture) const override { return world_.render(scene(picture)); }
+  std::string identity(const Picture& picture) const override {
+    // The caption as well: it shows most changes of the world of which kWorldVersion was not told.
+    return concat("world ", kWorldVersion, " ", world_.size(), " ", seed_, " ", picture.bytes.offset, " ",
+                  records_[picture.bytes.offset].captions[0]);
   }
+  std::optional<CellLabels> label_cells(const Picture& picture, Grid grid) const override;
 
  private:
-  world::Scene scene(int64_t i) const { return sample_scenes(world_, seed_, Stream::data, kFirstScene + i, 1)[0]; }
+  world::Scene scene(const Picture& picture) const {
+    std::mt19937_64 random(derive_seed(seed_, Stream::data, picture.bytes.offset));
+    return world_.sample(random);
+  }
 
   world::World world_;
   uint64_t seed_;
   std::vector<Record> records_;
 };
+
+std::optional<CellLabels> WorldSource::label_cells(const Picture& picture, Grid grid) const {
+  if (grid.height != grid.width || world_.size() % grid.height != 0) return std::nullopt;
+  const world::Scene scene = this->scene(picture);
+  const double cell = static_cast<double>(world_.size()) / static_cast<double>(grid.height);  // pixels
+  CellLabels labels;
+  labels.shown = world_.cell_labels(scene, grid.height);
+  for (size_t i = 0; i < labels.shown.size(); ++i) {
+    const double row = static_cast<double>(static_cast<int64_t>(i) / grid.width) + 0.5;
+    const double column = static_cast<double>(static_cast<int64_t>(i) % grid.width) + 0.5;
+    int64_t part = kNothing;
+    for (const world::Object& object : scene.objects) {
+      if (world::class_of(object) != labels.shown[i]) continue;
+      part = part_of(row - static_cast<double>(object.centre_y) / cell,
+                     column - static_cast<double>(object.centre_x) / cell);
+    }
+    labels.parts.push_back(part);
+    labels.backgrounds.push_back(labels.shown[i] == 0 ? scene.background : kNothing);
+  }
+  return labels;
+}
 
 }  // namespace
 

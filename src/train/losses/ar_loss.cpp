@@ -13,7 +13,16 @@ at::Tensor sequence_loss(const ArModel& model, const SequenceBatch& batch, Activ
   const at::Tensor flat = batch.targets.flatten();
   const at::Tensor places = (flat >= 0).nonzero().flatten();                             // (n)
   const at::Tensor logits = model.logits(hidden.flatten(0, 1).index_select(0, places));  // (n, Vv)
-  return at::cross_entropy_loss(logits, flat.index_select(0, places));
+  const at::Tensor targets = flat.index_select(0, places), scores = logits.to(at::kFloat);
+  if (!batch.weights.defined()) return at::cross_entropy_loss(scores, targets);
+  const at::Tensor weights = batch.weights.flatten().index_select(0, places);  // (n)
+  const at::Tensor each = at::cross_entropy_loss(scores, targets, {}, at::Reduction::None);
+  return (each * weights).sum() / weights.sum();
+}
+
+double target_weight(const SequenceBatch& batch) {
+  const at::Tensor targets = batch.targets >= 0;  // (B, T)
+  return (batch.weights.defined() ? batch.weights * targets : targets).sum().item<double>();
 }
 
 }  // namespace glmimage::train

@@ -5,79 +5,103 @@
 #include <ATen/ops/mse_loss.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
-#include <algorithm>
-#include <cmath>
-#include <string>
-#include <utility>
-#include <vector>
-
-#include "text/glyph_text.h"
+#include "core/error.h"
+#include "pipeline/scheduler.h"
 
 namespace glmimage::train {
 namespace {
 
-// The resolution shift of inference (spec: scheduler).
-at::Tensor shifted_sigmas(const at::Tensor& times, double mu) { return mu * times / (1.0 + (mu - 1.0) * times); }
+// Visual ids at the transformer's 16 pixels a token: (B, h·w) -> (B, 4·h·w), each repeated 2 x 2.
+at::Tensor prior_of(const EncodedPictures& pictures) {
+  const auto [h, w] = pictures.grid;
+  const int64_t count = pictures.ids.size(0);
+  return pictures.ids.view({count, h, 1, w, 1}).expand({count, h, 2, w, 2}).reshape({count, 4 * h * w});
+}
 
-// Glyph ids of a batch, right-padded. Every caption of the world quotes at most one word, so a row is one string.
-struct GlyphBatch {
-  at::Tensor ids;   // (B, G) int64
-  at::Tensor mask;  // (B, G) bool
-};
+at::Tensor size_of(Grid grid) {  // (1, 2): height and width in pixels
+  const auto pixels = [](int64_t tokens) { return static_cast<double>(tokens * kPixelsPerVisualToken); };
+  return at::tensor({pixels(grid.height), pixels(grid.width)}, at::kFloat).unsqueeze(0);
+}
 
-GlyphBatch glyph_batch(const std::vector<std::string>& captions, const std::vector<bool>& dropped) {
-  const ByteTokenizer tokenizer;
-  std::vector<std::vector<int64_t>> rows;
-  size_t longest = 1;
-  for (size_t i = 0; i < captions.size(); ++i) {
-    std::vector<int64_t> row;
-    for (const auto& string : glyph_ids(tokenizer, dropped[i] ? "" : captions[i]))
-      row.insert(row.end(), string.begin(), string.end());
-    longest = std::max(longest, row.size());
-    rows.push_back(std::move(row));
+// What stood over at the top and on the left when a picture was cut to its bucket: (B, 2).
+at::Tensor crops_of(const std::vector<Framing>& framings) {
+  at::Tensor crops = at::zeros({static_cast<int64_t>(framings.size()), 2}, at::kFloat);
+  auto values = crops.accessor<float, 2>();
+  for (size_t i = 0; i < framings.size(); ++i) {
+    values[static_cast<int64_t>(i)][0] = static_cast<float>(framings[i].y);
+    values[static_cast<int64_t>(i)][1] = static_cast<float>(framings[i].x);
   }
-  const int64_t count = static_cast<int64_t>(rows.size()), width = static_cast<int64_t>(longest);
-  GlyphBatch batch{at::zeros({count, width}, at::kLong), at::zeros({count, width}, at::kBool)};
-  auto ids = batch.ids.accessor<int64_t, 2>();
-  auto mask = batch.mask.accessor<bool, 2>();
-  for (int64_t i = 0; i < count; ++i) {
-    for (size_t j = 0; j < rows[static_cast<size_t>(i)].size(); ++j) {
-      ids[i][static_cast<int64_t>(j)] = rows[static_cast<size_t>(i)][j];
-      mask[i][static_cast<int64_t>(j)] = true;
-    }
+  return crops;
+}
+
+// Keys and values of the references of an editing pair (pipeline's encode_references for a batch, with gradients).
+ReferenceCache write_references(const DitModel& dit, const EncodedBatch& batch, const at::Tensor& dropped,
+                                Activations activations) {
+  ReferenceCache cache;
+  for (const EncodedPictures& reference : batch.references) {
+    dit.write_references({.latents = reference.latents,
+                          .glyphs = at::zeros({1, 0, dit.config.text_dim}, at::kFloat),
+                          .prior_ids = prior_of(reference),
+                          .timestep = at::zeros({1}, at::kFloat),
+                          .target_size = size_of(reference.grid),
+                          .crop = at::zeros({1, 2}, at::kFloat)},
+                         cache, activations);
   }
-  return batch;
+  if (dropped.any().item<bool>()) {
+    cache.mask = dropped.logical_not().unsqueeze(1).expand({batch.size(), cache.tokens()});
+  }
+  return cache;
+}
+
+std::vector<std::string> captions_or_nothing(const EncodedBatch& batch, const at::Tensor& dropped) {
+  std::vector<std::string> captions = batch.captions;
+  for (int64_t i = 0; i < batch.size(); ++i) {
+    if (dropped[i].item<bool>()) captions[static_cast<size_t>(i)].clear();
+  }
+  return captions;
 }
 
 }  // namespace
 
-at::Tensor flow_loss(const FlowModel& model, const CorpusBatch& batch, int64_t side, at::Generator noise,
-                     Activations activations) {
-  constexpr double kDrop = 0.1;
-  const int64_t count = batch.latents.size(0);
-  // Times in 0..1, twice as many at 1 as in the middle: shapes are decided while the noise is strong.
-  const at::Tensor times = at::rand({count}, noise, at::kFloat).sqrt();  // (B)
-  const double tokens = static_cast<double>(batch.prior_ids.size(1));
-  const at::Tensor sigmas = shifted_sigmas(times, 0.25 + 0.75 * std::sqrt(tokens / 256.0));  // (B)
-  const at::Tensor epsilon = at::randn(batch.latents.sizes(), noise, at::kFloat);            // (B, C, h, w)
-  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < kDrop;                   // (B) bool
-  std::vector<bool> drop_list;
-  for (int64_t i = 0; i < count; ++i) drop_list.push_back(dropped[i].item<bool>());
-  const GlyphBatch glyphs = glyph_batch(batch.captions, drop_list);
+NoiseLevels draw_noise_levels(Density density, int64_t count, int64_t image_tokens, at::Generator noise) {
+  at::Tensor times;  // (B)
+  switch (density) {
+    // Twice as many at 1 as in the middle: shapes are decided while the noise is strong.
+    case Density::towards_noise: times = at::rand({count}, noise, at::kFloat).sqrt(); break;
+    case Density::uniform: times = at::rand({count}, noise, at::kFloat); break;
+    case Density::logit_normal: times = at::randn({count}, noise, at::kFloat).sigmoid(); break;  // Esser et al. 2024
+  }
+  const double mu = resolution_shift(SchedulerConfig(), image_tokens);
+  return {times, mu * times / (1.0 + (mu - 1.0) * times)};
+}
 
-  const at::Tensor s = sigmas.view({count, 1, 1, 1});
+at::Tensor flow_loss(const FlowModel& model, const EncodedBatch& batch, const DitSettings& settings,
+                     at::Generator noise, Activations activations) {
+  const int64_t count = batch.size();
+  const at::Tensor& latents = batch.target.latents;  // (B, C, h, w)
+  const NoiseLevels levels = draw_noise_levels(settings.density, count, 4 * batch.target.grid.count(), noise);
+  const at::Tensor epsilon = at::randn(latents.sizes(), noise, at::kFloat);         // (B, C, h, w)
+  const at::Tensor dropped = at::rand({count}, noise, at::kFloat) < settings.drop;  // (B) bool
+  const GlyphBatch glyphs = encode_glyph_batch(model.glyph, captions_or_nothing(batch, dropped));
+
+  const at::Tensor s = levels.sigmas.view({count, 1, 1, 1});
   DitInput input;
-  input.latents = (1 - s) * batch.latents + s * epsilon;
-  input.glyphs = model.glyph.forward(glyphs.ids, glyphs.mask);
+  input.latents = (1 - s) * latents + s * epsilon;
+  input.glyphs = glyphs.glyphs;
   input.glyph_mask = glyphs.mask;
-  input.prior_ids = batch.prior_ids;
+  input.prior_ids = prior_of(batch.target);
   input.prior_drop = dropped;
-  input.timestep = (times * 1000 - 1).clamp_min(0);
-  input.target_size = at::full({1, 2}, static_cast<double>(side), at::kFloat);
-  input.crop = at::zeros({1, 2}, at::kFloat);
-  return at::mse_loss(model.dit.forward(input, nullptr, activations), epsilon - batch.latents);
+  input.timestep = (levels.times * 1000 - 1).clamp_min(0);
+  input.crop = settings.tell_crop ? crops_of(batch.framings) : at::zeros({1, 2}, at::kFloat);
+  input.target_size = size_of(batch.target.grid).expand({input.crop.size(0), 2});
+  ReferenceCache references;
+  if (!batch.references.empty()) references = write_references(model.dit, batch, dropped, activations);
+  const at::Tensor velocity =
+      model.dit.forward(input, batch.references.empty() ? nullptr : &references, activations);  // like latents
+  return at::mse_loss(velocity.to(at::kFloat), epsilon - latents);
 }
 
 }  // namespace glmimage::train

@@ -32,12 +32,12 @@ at::Tensor mean_over_labelled(const at::Tensor& logits, const at::Tensor& labels
   return sum * (weight / static_cast<double>(labels.numel()));
 }
 
-}  // namespace
-
-int64_t part_of(double down, double right) {
-  const auto step = [](double cells) { return std::clamp<int64_t>(std::llround(2 * cells) + 3, 0, kPartSteps - 1); };
-  return step(down) * kPartSteps + step(right);
+// The square error of the patches of pictures nobody labelled, as a share of the whole batch.
+at::Tensor pixel_loss(const at::Tensor& told, const TokenizerBatch& batch) {
+  return ((told - batch.patches).square().mean(at::IntArrayRef{1, 2}) * batch.unlabelled).mean();
 }
+
+}  // namespace
 
 TokenizerHeads::TokenizerHeads(const VisionConfig& vision, const VqConfig& vq, int64_t classes, int64_t backgrounds)
     : width(vision.hidden_size),
@@ -47,7 +47,8 @@ TokenizerHeads::TokenizerHeads(const VisionConfig& vision, const VqConfig& vq, i
       position(vision.table_side() * vision.table_side(), width),
       block(vision),
       name(width, classes, Bias::yes),
-      look(width, vision.patch_values() / 16, Bias::yes) {}
+      look(width, vision.patch_values() / 16, Bias::yes),
+      pixels(width, vision.patch_values(), Bias::yes) {}
 
 void TokenizerHeads::list(ParameterList& list) {
   name_alone.list(list, "heads.name_alone");
@@ -57,14 +58,16 @@ void TokenizerHeads::list(ParameterList& list) {
   block.list(list, "heads.block");
   name.list(list, "heads.name");
   look.list(list, "heads.look");
+  pixels.list(list, "heads.pixels");
 }
 
 TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const TokenizerHeads& heads, const TokenizerBatch& batch,
-                                 bool soft, Activations activations) {
-  const at::Tensor features = model.features(batch.patches, batch.grid, activations);   // (B, n, E)
-  const Quantized found = model.quantizer.quantize(model.quantizer.project(features));  // (B, n, d)
-  const at::Tensor code = soft ? found.z : found.z + (found.q - found.z).detach();      // (B, n, d)
-  const double root = std::sqrt(static_cast<double>(code.size(-1)));                    // unit vectors -> unit entries
+                                 const TokenizerLossOptions& options) {
+  const TokenizerSettings& weights = options.weights;
+  const at::Tensor features = model.features(batch.patches, batch.grid, options.activations);  // (B, n, E)
+  const Quantized found = model.quantizer.quantize(model.quantizer.project(features));         // (B, n, d)
+  const at::Tensor code = options.soft ? found.z : found.z + (found.q - found.z).detach();     // (B, n, d)
+  const double root = std::sqrt(static_cast<double>(code.size(-1)));  // unit vectors -> unit entries
   const at::Tensor scaled = code * root;
 
   const at::Tensor labels = batch.labels.flatten(), shown = labels > 0;                     // (B·n)
@@ -82,10 +85,15 @@ TokenizerLosses tokenizer_losses(const VisualTokenizer& model, const TokenizerHe
   TokenizerLosses out;
   const at::Tensor commit = at::mse_loss(found.z, found.q.detach()) * root * root;
   const at::Tensor codebook = at::mse_loss(found.q, found.z.detach()) * root * root;
-  out.total = at::cross_entropy_loss(name_alone, labels) + 0.5 * at::cross_entropy_loss(name, labels) +
-              mean_over_labelled(part_alone, parts, 1.0) + mean_over_labelled(background_alone, background, 0.3) +
-              1.0 * look;
-  if (!soft) out.total = out.total + 0.25 * commit + codebook;
+  out.total = mean_over_labelled(name_alone, labels, weights.name_alone) +
+              mean_over_labelled(name, labels, weights.name) + mean_over_labelled(part_alone, parts, weights.part) +
+              mean_over_labelled(background_alone, background, weights.background) + weights.look * look;
+  if (!options.soft) out.total = out.total + weights.commit * commit + weights.codebook * codebook;
+  if (batch.unlabelled.any().item<bool>()) {
+    const at::Tensor pixels = pixel_loss(heads.pixels(x), batch);
+    out.total = out.total + weights.pixels * pixels;
+    out.pixels = pixels.item<double>();
+  }
   out.name_alone = accuracy(name_alone, labels, shown);
   out.name = accuracy(name, labels, shown);
   out.part_alone = accuracy(part_alone, parts, parts >= 0);

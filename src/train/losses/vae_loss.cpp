@@ -21,7 +21,7 @@ at::Tensor gradient_loss(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
-VaeLosses vae_losses(const Vae& vae, const at::Tensor& pixels, at::Generator noise) {
+VaeLosses vae_losses(const Vae& vae, const at::Tensor& pixels, at::Generator noise, const VaeSettings& weights) {
   const Moments moments = vae.encode(pixels);  // (B, C, h, w) each
   const at::Tensor epsilon = at::randn(moments.mean.sizes(), noise, at::kFloat);
   const at::Tensor latents = moments.mean + at::exp(0.5 * moments.logvar) * epsilon;
@@ -29,7 +29,8 @@ VaeLosses vae_losses(const Vae& vae, const at::Tensor& pixels, at::Generator noi
   const at::Tensor l1 = (decoded - pixels).abs().mean(), l2 = at::mse_loss(decoded, pixels);
   const at::Tensor kl = 0.5 * (moments.mean * moments.mean + at::exp(moments.logvar) - 1.0 - moments.logvar).mean();
   VaeLosses losses;
-  losses.total = l1 + 0.5 * l2 + gradient_loss(decoded, pixels) + 2e-4 * kl;
+  losses.total =
+      weights.l1 * l1 + weights.l2 * l2 + weights.gradient * gradient_loss(decoded, pixels) + weights.kl * kl;
   losses.l1 = l1;
   losses.kl = kl;
   losses.psnr = -10 * std::log10(l2.item<double>() / 4);

@@ -1,80 +1,73 @@
-#include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/full.h>
-#include <ATen/ops/zeros.h>
-
 #include <algorithm>
 
 #include "core/error.h"
 #include "core/rng.h"
 #include "models/ar/model.h"
-#include "models/ar/positions.h"
+#include "models/lora/lora.h"
 #include "text/chat_template.h"
-#include "train/data/corpus.h"
-#include "train/losses/ar_loss.h"
-#include "train/presets.h"
+#include "train/data/prefetch.h"
 #include "train/random.h"
 #include "train/run.h"
-#include "train/stages/export.h"
+#include "train/stages/ar_sequences.h"
 #include "train/stages/processor.h"
+#include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
+#include "train/stages/starting_point.h"
 
 namespace glmimage::train {
+namespace fs = std::filesystem;
+
 namespace {
 
-// One sequence: prompt ‖ draft ‖ picture, every visual id and the end id after them to be predicted.
-struct Sequence {
-  std::vector<int64_t> ids;
-  PositionTable positions;
-  int64_t prompt_length = 0;
-};
-
-Sequence make_sequence(const ArConfig& config, const ChatTemplate& chat, const Corpus& corpus, const CorpusBatch& batch,
-                       int64_t row) {
-  const Grid target = corpus.grid(), draft = corpus.draft_grid();
-  PromptParts parts;
-  parts.text = batch.captions[static_cast<size_t>(row)];
-  parts.target = {target.height, target.width};
-  parts.draft = PromptGrid{draft.height, draft.width};
-  Sequence sequence;
-  sequence.ids = chat.build(parts).ids;
-  sequence.prompt_length = static_cast<int64_t>(sequence.ids.size());
-  const ArPositions positions =
-      ar_positions(sequence.ids, {target, draft}, {config.begin_image_id, config.end_image_id});
-  sequence.positions = positions.prefill;
-  sequence.positions.append(positions.decode);  // its closing entry is the end id's place
-  for (const at::Tensor& ids : {batch.draft_ids[row], batch.ids[row]}) {
-    const int64_t* values = ids.const_data_ptr<int64_t>();
-    sequence.ids.insert(sequence.ids.end(), values, values + ids.numel());
+// What the BPE of a new checkpoint learns from: of very many captions a part, taken evenly.
+std::vector<std::string> captions_to_learn(const DataSet& data) {
+  constexpr int64_t kMost = 200'000;
+  const int64_t stride = std::max<int64_t>(1, data.size() / kMost);
+  std::vector<std::string> captions;
+  for (int64_t i = 0; i < data.size(); i += stride) {
+    captions.insert(captions.end(), data.captions(i).begin(), data.captions(i).end());
   }
-  sequence.ids.push_back(config.end_image_id);
-  return sequence;
+  return captions;
 }
 
-// Only visual tokens and the end are supervised. The model reads all ids but the last.
-SequenceBatch make_batch(const ArConfig& config, const ChatTemplate& chat, const Corpus& corpus,
-                         const CorpusBatch& batch) {
-  std::vector<Sequence> rows;
-  size_t longest = 0;
-  for (int64_t row = 0; row < static_cast<int64_t>(batch.captions.size()); ++row) {
-    rows.push_back(make_sequence(config, chat, corpus, batch, row));
-    longest = std::max(longest, rows.back().ids.size());
-  }
-  const int64_t count = static_cast<int64_t>(rows.size()), width = static_cast<int64_t>(longest) - 1;
-  SequenceBatch out{
-      at::full({count, width}, config.end_image_id, at::kLong), {}, at::full({count, width}, -100, at::kLong)};
-  auto ids = out.ids.accessor<int64_t, 2>(), targets = out.targets.accessor<int64_t, 2>();
-  std::vector<PositionTable> positions;
-  for (int64_t i = 0; i < count; ++i) {
-    Sequence& row = rows[static_cast<size_t>(i)];
-    const int64_t length = static_cast<int64_t>(row.ids.size()) - 1;
-    for (int64_t t = 0; t < length; ++t) {
-      ids[i][t] = row.ids[static_cast<size_t>(t)];
-      if (t + 1 >= row.prompt_length) targets[i][t] = row.ids[static_cast<size_t>(t) + 1];
+// The language model before the first step, and what reads its prompts. A new one learns its vocabulary from the data's
+// captions; that of a checkpoint keeps the checkpoint's.
+struct StartedModel {
+  ArModel model;
+  ChatTemplate chat;
+  ParameterList trained;  // points into the model
+};
+
+ChatTemplate open_chat(const fs::path& processor, const ArConfig& config) {
+  return ChatTemplate::open(processor, {config.begin_image_id, config.end_image_id, config.image_placeholder_id});
+}
+
+std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& preset, const DataSet& data) {
+  const fs::path final_folder = options.out / "final";
+  const bool adapter = options.config.lora.rank > 0;
+  ArConfig config = preset.ar;
+  fs::path weights, processor = final_folder / "processor";
+  if (options.init.empty()) {
+    config = write_text_parts(final_folder, preset, captions_to_learn(data));
+  } else {
+    weights = init_part(options.init, "vision_language_encoder");
+    if (adapter) {
+      processor = options.init / "processor";
+    } else {
+      copy_text_parts(options.init, final_folder);
     }
-    positions.push_back(std::move(row.positions));
   }
-  out.positions = positions_tensor(positions).narrow(2, 0, width);
+  std::unique_ptr<StartedModel> out(new StartedModel{ArModel(config), open_chat(processor, config), {}});
+  ParameterList list;
+  out->model.list(list);
+  if (options.init.empty()) {
+    init_parameters(list, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
+  } else if (adapter) {
+    load_parameters(list, WeightFiles::open(weights), frozen_placement(options.config), ar_ignored_prefixes());
+  } else {
+    load_to_train(list, weights, ar_ignored_prefixes());
+  }
+  out->trained = adapter ? begin_adapter(options, list, {"q_proj", "k_proj", "v_proj", "o_proj"}) : list;
   return out;
 }
 
@@ -82,45 +75,50 @@ SequenceBatch make_batch(const ArConfig& config, const ChatTemplate& chat, const
 
 void train_ar(const StageOptions& options) {
   const Beginning beginning = begin_run("ar", options);
-  const Preset preset = find_preset(options.config.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
-  const std::filesystem::path final_folder = options.out / "final";
-  const ArConfig config = write_text_parts(final_folder, preset, world.caption_corpus());
-  const ChatTemplate chat = ChatTemplate::open(
-      final_folder / "processor", {config.begin_image_id, config.end_image_id, config.image_placeholder_id});
-  const Corpus corpus = Corpus::build(world, preset, options, CorpusParts::ids);
+  const TrainConfig& config = options.config;
+  const Preset preset = starting_preset(options);
+  DataSet data =
+      open_data(options, beginning, preset, {.area = preset.picture_size, .synthetic = 4 * preset.synthetic_pictures});
+  const fs::path tokenizer = tokenizer_folder(options);
+  auto tokens = std::make_unique<TokenEncoder>(tokenizer, preset.preprocess, preset.draft_size);
+  const VisualTokenizerConfig visual = tokens->config();
+  if (visual.vq.codes != preset.ar.codebook_size) {
+    fail(ErrorKind::usage, "the tokenizer in ", tokenizer.string(), " has ", visual.vq.codes,
+         " codes and the language model ", preset.ar.codebook_size, "; of two presets?");
+  }
+  const std::unique_ptr<StartedModel> started = start(options, preset, data);
+  ArModel& model = started->model;
+  const EncodedData encoded(data, std::move(tokens), nullptr, encoded_options(options));
+  if (!encoded.complete()) return;
 
-  ArModel model(config);
-  ParameterList trained;
-  model.list(trained);
-  init_parameters(trained, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
-
-  // The last pictures of the corpus are held out.
-  const int64_t held_out = std::min<int64_t>(options.config.held_out, corpus.size() / 8);
-  const auto held_out_loss = [&]() -> nlohmann::json {
-    at::NoGradGuard no_grad;
-    double total = 0;
-    int64_t batches = 0;
-    for (int64_t first = corpus.size() - held_out; first + 32 <= corpus.size(); first += 32, ++batches) {
-      std::vector<int64_t> indices(32);
-      for (int64_t i = 0; i < 32; ++i) indices[static_cast<size_t>(i)] = first + i;
-      total += sequence_loss(model, make_batch(config, chat, corpus, corpus.at(indices))).item<double>();
-    }
-    if (batches == 0) return nlohmann::json::object();
-    return {{"loss", total / static_cast<double>(batches)}};
+  const auto pass_of = [&](const EncodedBatch& batch) -> Pass {
+    const SequenceBatch sequences = make_sequences(model.config, started->chat, batch, config.ar.draft_weight);
+    return {.loss = sequence_loss(model, sequences, activations_of(config)), .weight = target_weight(sequences)};
   };
-  Run run(options, beginning, {.trained = trained, .held_out = held_out_loss});
+  const auto held_out = [&] { return held_out_loss(data, encoded, pass_of); };
+  Run run(options, beginning, {.trained = started->trained, .held_out = held_out});
+  Prefetch<EncodedBatch> batches([&](int64_t pass) { return encoded.batch(pass); }, run.first_pass(), run.end_pass(), 3,
+                                 static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    run.log(step, run.update(step, [&](int64_t pass) -> Pass {
-      const CorpusBatch batch = corpus.batch(options.config.seed, pass, options.config.batch, held_out);
-      return {.loss = sequence_loss(model, make_batch(config, chat, corpus, batch), activations_of(options.config))};
+    run.log(step, run.update(step, [&](int64_t) -> Pass {
+      Pass pass = pass_of(batches.next());
+      pass.values = {{"wait", batches.wait_share()}};
+      return pass;
     }));
     run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  if (held_out > 0) run.note({{"held_out_loss", held_out_loss()}});
-  export_language_model(final_folder / "vision_language_encoder", preset, model, options.tokenizer);
+  run.note_held_out();
+  finish_data(options, data);
+  ParameterList list;
+  model.list(list);
+  if (config.lora.rank > 0) {
+    fs::create_directories(options.out / "final");
+    write_lora(options.out / "final" / "adapter.safetensors", {.ar = &list});
+  } else {
+    export_language_model(options.out / "final" / "vision_language_encoder", model, visual, tokenizer);
+  }
 }
 
 }  // namespace glmimage::train

@@ -1,43 +1,126 @@
+#include "core/error.h"
 #include "core/rng.h"
 #include "models/dit/model.h"
 #include "models/glyph/encoder.h"
-#include "train/data/corpus.h"
+#include "models/lora/lora.h"
+#include "train/data/prefetch.h"
 #include "train/losses/flow_loss.h"
-#include "train/presets.h"
 #include "train/random.h"
 #include "train/run.h"
 #include "train/stages/export.h"
 #include "train/stages/positional_heads.h"
+#include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
+#include "train/stages/starting_point.h"
 
 namespace glmimage::train {
+namespace fs = std::filesystem;
+
+namespace {
+
+// The transformer and the glyph encoder before the first step, and what is to be trained of them.
+struct StartedModel {
+  FlowModel model;
+  ParameterList trained;  // points into the model
+};
+
+std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& preset) {
+  const TrainConfig& config = options.config;
+  const bool adapter = config.lora.rank > 0, train_glyphs = config.dit.train_text_encoder && !adapter;
+  std::unique_ptr<StartedModel> started(new StartedModel{{DitModel(preset.dit), GlyphEncoder(preset.glyph)}, {}});
+  FlowModel& model = started->model;
+  ParameterList dit, glyph;
+  model.dit.list(dit);
+  if (options.init.empty()) {
+    model.glyph.list(glyph);
+    ParameterList all = dit;
+    all.insert(all.end(), glyph.begin(), glyph.end());
+    init_parameters(all, make_generator(derive_seed(config.seed, Stream::init, 0)));
+    look_at_neighbours(model.dit);
+  } else {
+    // GlyphEncoder's own door: its table has two names.
+    model.glyph = GlyphEncoder::open(init_part(options.init, "text_encoder"), frozen_placement(config));
+    model.glyph.list(glyph);
+    for (const Parameter& p : glyph) {
+      if (train_glyphs) *p.tensor = p.tensor->to(at::kFloat).clone();
+    }
+    const fs::path transformer = init_part(options.init, "transformer");
+    if (adapter) {
+      load_parameters(dit, WeightFiles::open(transformer), frozen_placement(config));
+    } else {
+      load_to_train(dit, transformer);
+    }
+  }
+  started->trained =
+      adapter ? begin_adapter(options, dit, {"attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0"}) : dit;
+  if (train_glyphs) started->trained.insert(started->trained.end(), glyph.begin(), glyph.end());
+  return started;
+}
+
+void check_fit(const TokenEncoder& tokens, const LatentEncoder& latents, const DitConfig& dit) {
+  const auto agree = [](const char* what, int64_t part, int64_t transformer) {
+    if (part != transformer) {
+      fail(ErrorKind::usage, what, ": ", part, ", and the transformer's: ", transformer, "; of two presets?");
+    }
+  };
+  agree("codes of the tokenizer", tokens.config().vq.codes, dit.codes);
+  agree("latent channels of the VAE", latents.config().latent_channels, dit.in_channels);
+}
+
+void write_result(const StageOptions& options, FlowModel& model) {
+  const fs::path folder = options.out / "final";
+  if (options.config.lora.rank > 0) {
+    ParameterList list;
+    model.dit.list(list);
+    fs::create_directories(folder);
+    return write_lora(folder / "adapter.safetensors", {.dit = &list});
+  }
+  export_model(folder / "transformer", model.dit.config.to_json(), model.dit);
+  export_model(folder / "text_encoder", model.glyph.config.to_json(), model.glyph, "model.safetensors");
+}
+
+}  // namespace
 
 void train_dit(const StageOptions& options) {
   const Beginning beginning = begin_run("dit", options);
-  const Preset preset = find_preset(options.config.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
-  const Corpus corpus = Corpus::build(world, preset, options, CorpusParts::latents);
+  const TrainConfig& config = options.config;
+  const Preset preset = starting_preset(options);
+  DataSet data =
+      open_data(options, beginning, preset, {.area = preset.picture_size, .synthetic = preset.synthetic_pictures});
+  auto tokens = std::make_unique<TokenEncoder>(tokenizer_folder(options), preset.preprocess, preset.draft_size);
+  auto latents = std::make_unique<LatentEncoder>(vae_folder(options));
+  check_fit(*tokens, *latents, preset.dit);
+  const std::unique_ptr<StartedModel> started = start(options, preset);
+  const EncodedData encoded(data, std::move(tokens), std::move(latents), encoded_options(options));
+  if (!encoded.complete()) return;
 
-  FlowModel model{DitModel(preset.dit), GlyphEncoder(preset.glyph)};
-  ParameterList trained;
-  model.list(trained);
-  init_parameters(trained, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
-  look_at_neighbours(model.dit);
-
-  Run run(options, beginning, {.trained = trained});
+  const auto pass_of = [&](const EncodedBatch& batch, uint64_t noise_seed) -> Pass {
+    return {.loss = flow_loss(started->model, batch, config.dit, make_generator(noise_seed), activations_of(config)),
+            .weight = static_cast<double>(batch.size())};
+  };
+  // The same noise every time, so that two measurements compare.
+  const auto held_out = [&] {
+    uint64_t list = 0;
+    return held_out_loss(data, encoded, [&](const EncodedBatch& batch) {
+      return pass_of(batch, derive_seed(config.seed, Stream::held_out, list++));
+    });
+  };
+  Run run(options, beginning, {.trained = started->trained, .held_out = held_out});
+  Prefetch<EncodedBatch> batches([&](int64_t pass) { return encoded.batch(pass); }, run.first_pass(), run.end_pass(), 3,
+                                 static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    run.log(step, run.update(step, [&](int64_t pass) -> Pass {
-      const CorpusBatch batch = corpus.batch(options.config.seed, pass, options.config.batch);
-      at::Generator noise =
-          make_generator(derive_seed(options.config.seed, Stream::noise, static_cast<uint64_t>(pass)));
-      return {.loss = flow_loss(model, batch, world.size(), noise, activations_of(options.config))};
+    run.log(step, run.update(step, [&](int64_t number) -> Pass {
+      Pass pass = pass_of(batches.next(), derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(number)));
+      pass.values = {{"wait", batches.wait_share()}};
+      return pass;
     }));
     run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  export_model(options.out / "final" / "transformer", preset.dit.to_json(), model.dit);
-  export_model(options.out / "final" / "text_encoder", preset.glyph.to_json(), model.glyph, "model.safetensors");
+  run.note_held_out();
+  finish_data(options, data);
+  write_result(options, started->model);
 }
 
 }  // namespace glmimage::train

@@ -1,164 +1,162 @@
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/bincount.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/randint.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
-#include <algorithm>
 #include <cmath>
 
 #include "core/rng.h"
 #include "models/visual_tokenizer/visual_tokenizer.h"
 #include "train/data/half_size.h"
+#include "train/data/picture_encoder.h"
 #include "train/data/prefetch.h"
-#include "train/data/world_batches.h"
 #include "train/losses/tokenizer_loss.h"
-#include "train/presets.h"
+#include "train/random.h"
 #include "train/run.h"
+#include "train/stages/code_history.h"
 #include "train/stages/export.h"
+#include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
+#include "train/stages/starting_point.h"
+#include "train/world/world.h"
 
 namespace glmimage::train {
 namespace {
 
-// What the late batches chose and held, saved with the run.
-struct CodeHistory {
-  explicit CodeHistory(const VqConfig& vq)
-      : uses(at::zeros({vq.codes}, at::kFloat)),
-        recent(at::zeros({4 * vq.codes, vq.embed_dim}, at::kFloat)),
-        filled(at::zeros({1}, at::kFloat)) {}
+// At which size the tower sees the pictures: their own, or that of the draft the language model draws first.
+enum class Seen { whole, draft };
 
-  ParameterList buffers() {
-    return {{"codebook.uses", &uses, uses.sizes().vec(), Init::zeros()},
-            {"codebook.recent", &recent, recent.sizes().vec(), Init::zeros()},
-            {"codebook.recent_filled", &filled, {1}, Init::zeros()}};
+// Labels of a batch, cell by cell.
+struct LabelRows {
+  std::vector<int64_t> shown, parts, backgrounds;
+  std::vector<float> unlabelled;
+
+  // Parts are asked of full-size pictures alone: in a draft an object is cut into too many for a code each, and the DiT
+  // never sees its codes.
+  void add(const std::optional<CellLabels>& labels, Grid grid, Seen seen) {
+    unlabelled.push_back(labels ? 0.0F : 1.0F);
+    const auto append = [&](std::vector<int64_t>& to, const std::vector<int64_t>* from) {
+      if (from)
+        to.insert(to.end(), from->begin(), from->end());
+      else
+        to.insert(to.end(), static_cast<size_t>(grid.count()), kNothing);
+    };
+    append(shown, labels ? &labels->shown : nullptr);
+    append(parts, labels && seen == Seen::whole ? &labels->parts : nullptr);
+    append(backgrounds, labels ? &labels->backgrounds : nullptr);
   }
-
-  void add(const at::Tensor& ids, const at::Tensor& z) {
-    const int64_t room = recent.size(0);
-    uses = uses * 0.98 + at::bincount(ids.flatten(), {}, uses.size(0)).to(at::kFloat) * 0.02;
-    recent = at::cat({z, recent}).slice(0, 0, room);
-    filled.fill_(std::min<double>(static_cast<double>(room), filled.item<double>() + static_cast<double>(z.size(0))));
-  }
-
-  at::Tensor uses;    // (codes) float32: fading counts
-  at::Tensor recent;  // (4·codes, code_dim) float32: features, newest first
-  at::Tensor filled;  // (1) float32: how many rows of `recent` hold features
 };
 
-// Codes nobody chose lately move to late features, so that the whole codebook works.
-int64_t restart_dead_codes(VisualTokenizer& model, CodeHistory& history, at::Generator random) {
-  at::NoGradGuard no_grad;
-  const at::Tensor dead = (history.uses < 0.5).nonzero().flatten();  // (k)
-  history.uses = history.uses + 1.0;
-  if (dead.numel() == 0) return 0;
-  const at::Tensor pick = at::randint(history.filled.item<int64_t>(), {dead.numel()}, random, at::kLong);
-  model.quantizer.codebook.weight.index_copy_(0, dead, history.recent.index_select(0, pick));
-  return dead.numel();
-}
-
-// Parts are asked of full-size pictures alone: in a draft an object is cut into too many for a code each, and the DiT
-// never sees its codes.
-enum class AskParts { yes, no };
-
-TokenizerBatch make_batch(const world::World& world, const std::vector<world::Scene>& scenes, Grid grid,
-                          const PreprocessConfig& preprocess, AskParts ask) {
+TokenizerBatch make_batch(const DataSet& data, const DataBatch& pictures, const Preset& preset, Seen seen) {
+  const Image& first = pictures.pictures[0];
+  const Grid whole = grid_of({first.width, first.height});
   TokenizerBatch batch;
-  batch.grid = grid;
-  std::vector<Image> images;
-  std::vector<int64_t> labels, parts, backgrounds;
-  const double cell = static_cast<double>(world.size()) / static_cast<double>(grid.height);  // pixels
-  for (const world::Scene& scene : scenes) {
-    images.push_back(world.render(scene));
-    const std::vector<int64_t> shown = world.cell_labels(scene, grid.height);
-    for (size_t i = 0; i < shown.size(); ++i) {
-      const double row = static_cast<double>(static_cast<int64_t>(i) / grid.width) + 0.5;
-      const double column = static_cast<double>(static_cast<int64_t>(i) % grid.width) + 0.5;
-      int64_t part = kNothing;
-      for (const world::Object& object : scene.objects) {
-        if (ask == AskParts::no || world::class_of(object) != shown[i]) continue;
-        part = part_of(row - static_cast<double>(object.centre_y) / cell,
-                       column - static_cast<double>(object.centre_x) / cell);
-      }
-      labels.push_back(shown[i]);
-      parts.push_back(part);
-      backgrounds.push_back(shown[i] == 0 ? scene.background : kNothing);
-    }
+  batch.grid = seen == Seen::whole ? whole : draft_grid_of(whole, preset.draft_size);
+  batch.patches = half_size_patches(pictures.pictures, batch.grid, preset.preprocess);
+  LabelRows rows;
+  for (size_t i = 0; i < pictures.records.size(); ++i) {
+    rows.add(data.labels(pictures.records[i], pictures.framings[i], batch.grid), batch.grid, seen);
   }
-  batch.patches = half_size_patches(images, grid, preprocess);
-  const int64_t count = static_cast<int64_t>(scenes.size());
-  batch.labels = at::tensor(labels, at::kLong).view({count, grid.count()});
-  batch.parts = at::tensor(parts, at::kLong).view({count, grid.count()});
-  batch.background = at::tensor(backgrounds, at::kLong).view({count, grid.count()});
+  const int64_t count = batch.patches.size(0);
+  const auto cells = [&](const std::vector<int64_t>& values) {
+    return at::tensor(values, at::kLong).view({count, batch.grid.count()});
+  };
+  batch.labels = cells(rows.shown);
+  batch.parts = cells(rows.parts);
+  batch.background = cells(rows.backgrounds);
+  batch.unlabelled = at::tensor(rows.unlabelled, at::kFloat);
   return batch;
 }
 
-// Naming by codes on pictures the training has not seen: the ceiling of every later stage.
-nlohmann::json held_out(const VisualTokenizer& model, const TokenizerHeads& heads, const world::World& world,
-                        const Preset& preset, Grid grid, uint64_t seed) {
-  at::NoGradGuard no_grad;
-  double alone = 0, name = 0, part = 0, background = 0;
+// How well codes name and show pictures the training has not seen: the ceiling of every later stage. Nothing where none
+// are held out.
+nlohmann::json held_out(const VisualTokenizer& model, const TokenizerHeads& heads, const DataSet& data,
+                        const Preset& preset, const TokenizerSettings& settings) {
+  double alone = 0, name = 0, part = 0, background = 0, labelled = 0, look = 0, pixels = 0, all = 0;
   at::Tensor counts = at::zeros({preset.vq.codes}, at::kLong);
-  constexpr int64_t kBatches = 16;
-  for (int64_t step = 0; step < kBatches; ++step) {
-    const auto scenes = sample_scenes(world, seed, Stream::held_out, 200 + step, 64);
-    const TokenizerLosses losses =
-        tokenizer_losses(model, heads, make_batch(world, scenes, grid, preset.preprocess, AskParts::yes), false);
-    alone += losses.name_alone / kBatches;
-    name += losses.name / kBatches;
-    part += losses.part_alone / kBatches;
-    background += losses.background / kBatches;
+  for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 64)) {
+    const DataBatch pictures = data.pictures(records);
+    if (pictures.pictures.empty()) continue;
+    const TokenizerBatch batch = make_batch(data, pictures, preset, Seen::whole);
+    const TokenizerLosses losses = tokenizer_losses(model, heads, batch, {.weights = settings});
+    const double rows = static_cast<double>(pictures.real), without = batch.unlabelled.sum().item<double>();
+    alone += losses.name_alone * (rows - without);
+    name += losses.name * (rows - without);
+    part += losses.part_alone * (rows - without);
+    background += losses.background * (rows - without);
+    labelled += rows - without;
+    look += losses.look * rows;
+    pixels += losses.pixels * rows;  // a share of the batch already
+    all += rows;
     counts += at::bincount(losses.ids.flatten(), {}, preset.vq.codes);
   }
+  if (all == 0) return nlohmann::json::object();
   const at::Tensor p = counts.to(at::kDouble) / counts.sum();
-  const double perplexity = std::exp(-(p * (p + 1e-12).log()).sum().item<double>());
-  return {{"cells_named_by_code_alone", alone},
-          {"cells_named_by_all_codes", name},
-          {"parts_named_by_code_alone", part},
-          {"background", background},
-          {"codes_in_use", (counts > 0).sum().item<int64_t>()},
-          {"perplexity", perplexity}};
+  nlohmann::json out = {{"look", look / all},
+                        {"codes_in_use", (counts > 0).sum().item<int64_t>()},
+                        {"perplexity", std::exp(-(p * (p + 1e-12).log()).sum().item<double>())}};
+  if (all > labelled) out["pixels"] = pixels / (all - labelled);
+  if (labelled == 0) return out;
+  out["cells_named_by_code_alone"] = alone / labelled;
+  out["cells_named_by_all_codes"] = name / labelled;
+  out["parts_named_by_code_alone"] = part / labelled;
+  out["background"] = background / labelled;
+  return out;
 }
+
+// When codes begin to be used, and when the dead ones among them are moved.
+struct CodeSchedule {
+  int64_t soft_steps;  // without codes: features learn to name things before they are rounded
+  int64_t settled;     // later restarts would move codes others have learned
+
+  bool soft(int64_t step) const { return step < soft_steps; }
+  bool restarts(int64_t step) const {
+    if (step == soft_steps) return soft_steps > 0;
+    return !soft(step) && step <= settled && step > 0 && step % 50 == 0;
+  }
+};
 
 }  // namespace
 
 void train_tokenizer(const StageOptions& options) {
   const Beginning beginning = begin_run("tokenizer", options);
-  const Preset preset = find_preset(options.config.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
-  const int64_t side = preset.picture_size / kPixelsPerVisualToken;
-  const Grid grid{side, side}, draft{preset.draft_size, preset.draft_size};
-  const uint64_t seed = options.config.seed;
+  const TrainConfig& config = options.config;
+  Preset preset = starting_preset(options);
+  preset.preprocess.patch_size = preset.vision.patch_size;
+  const DataSet data =
+      open_data(options, beginning, preset, {.area = preset.picture_size, .synthetic = 8 * preset.synthetic_pictures});
 
   VisualTokenizer model(VisualTokenizerConfig{preset.vision, preset.vq});
   TokenizerHeads heads(preset.vision, preset.vq, world::class_count(), world::background_count());
   ParameterList trained;
   model.list(trained);
-  const size_t kept = trained.size();
+  const ParameterList kept = trained;
   heads.list(trained);
-  init_parameters(trained, make_generator(derive_seed(seed, Stream::init, 0)));
+  init_parameters(trained, make_generator(derive_seed(config.seed, Stream::init, 0)));
+  if (!options.init.empty()) {
+    load_to_train(kept, init_part(options.init, "vision_language_encoder"),
+                  {"model.language_model.", "lm_head."});  // the heads begin anew: no checkpoint has them
+  }
   CodeHistory history(preset.vq);
 
   Run run(options, beginning, {.trained = trained, .buffers = history.buffers(), .held_out = [&] {
-                                 return held_out(model, heads, world, preset, grid, seed);
+                                 return held_out(model, heads, data, preset, config.tokenizer);
                                }});
-  // A tenth of the steps without codes: features learn to name things before they are rounded.
-  const int64_t steps = options.config.steps, soft_steps = steps / 10;
+  // Codes of a checkpoint are used from the first step.
+  const double soft_share = options.init.empty() ? config.tokenizer.soft_share : 0;
+  const CodeSchedule codes{std::llround(soft_share * static_cast<double>(config.steps)), config.steps * 8 / 10};
   Prefetch<TokenizerBatch> batches(
       [&](int64_t pass) {
-        // Every fourth batch is seen at the draft's size.
-        const bool small = pass % 4 == 3;
-        return make_batch(world, sample_scenes(world, seed, Stream::data, pass, options.config.batch),
-                          small ? draft : grid, preset.preprocess, small ? AskParts::no : AskParts::yes);
+        const Seen seen = pass % 4 == 3 ? Seen::draft : Seen::whole;
+        return make_batch(data, without_padding(data.batch(pass)), preset, seen);
       },
-      run.first_pass(), run.end_pass());
+      run.first_pass(), run.end_pass(), 3, static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
-    const bool soft = step < soft_steps;
-    nlohmann::json values = run.update(step, [&](int64_t pass) -> Pass {
+    nlohmann::json values = run.update(step, [&](int64_t) -> Pass {
       const TokenizerBatch batch = batches.next();
-      const TokenizerLosses losses = tokenizer_losses(model, heads, batch, soft, activations_of(options.config));
+      const TokenizerLosses losses = tokenizer_losses(
+          model, heads, batch,
+          {.weights = config.tokenizer, .soft = codes.soft(step), .activations = activations_of(config)});
       history.add(losses.ids, losses.z);
       return {.loss = losses.total,
               .values = {{"name_alone", losses.name_alone},
@@ -166,23 +164,25 @@ void train_tokenizer(const StageOptions& options) {
                          {"part_alone", losses.part_alone},
                          {"background", losses.background},
                          {"look", losses.look},
-                         {"commit", losses.commit}}};
+                         {"pixels", losses.pixels},
+                         {"commit", losses.commit},
+                         {"wait", batches.wait_share()}},
+              .weight = static_cast<double>(batch.patches.size(0))};
     });
     values["restarted"] = 0;
-    const bool settled = step > steps * 8 / 10;  // late restarts would move codes others have learned
-    if (step == soft_steps || (!soft && !settled && step % 50 == 0)) {
-      if (step == soft_steps) history.uses.zero_();
-      values["restarted"] = restart_dead_codes(
-          model, history, make_generator(derive_seed(seed, Stream::codebook, static_cast<uint64_t>(step))));
+    if (codes.restarts(step)) {
+      if (step == codes.soft_steps) history.uses.zero_();
+      values["restarted"] = history.restart_dead_codes(
+          model, make_generator(derive_seed(config.seed, Stream::codebook, static_cast<uint64_t>(step))));
     }
     run.log(step, std::move(values));
     run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  run.note(held_out(model, heads, world, preset, grid, seed));
-  trained.resize(kept);
-  export_part(options.out / "final", model.config.to_json(), trained, "model.safetensors");
+  run.note_held_out();
+  finish_data(options, data);
+  export_part(options.out / "final", model.config.to_json(), kept, "model.safetensors");
 }
 
 }  // namespace glmimage::train

@@ -8,26 +8,28 @@
 
 #include "core/rng.h"
 #include "models/vae/vae.h"
+#include "train/data/half_size.h"
 #include "train/data/prefetch.h"
-#include "train/data/world_batches.h"
 #include "train/losses/vae_loss.h"
-#include "train/presets.h"
+#include "train/random.h"
 #include "train/run.h"
 #include "train/stages/export.h"
+#include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
+#include "train/stages/starting_point.h"
 
 namespace glmimage::train {
 namespace {
 
-// Mean and standard deviation of every latent channel over whole pictures; the DiT works on latents so normalised.
-void measure_latents(Vae& vae, const world::World& world, uint64_t seed) {
+// Mean and standard deviation of every latent channel; the DiT works on latents so normalised. Over windows as they are
+// trained on, which lie everywhere in their pictures.
+void measure_latents(Vae& vae, const DataSet& data, int64_t batch_size) {
+  constexpr int64_t kPictures = 256;
   at::NoGradGuard no_grad;
   std::vector<at::Tensor> means;
-  for (int64_t step = 0; step < 16; ++step) {
-    std::vector<Image> images;
-    for (const auto& scene : sample_scenes(world, seed, Stream::held_out, step, 16))
-      images.push_back(world.render(scene));
-    means.push_back(vae.encode(vae_pixels(images)).mean.transpose(0, 1).flatten(1));  // (C, B·h·w)
+  for (int64_t step = 0; step * batch_size < kPictures; ++step) {
+    const DataBatch batch = data.batch(step);
+    means.push_back(vae.encode(vae_pixels(batch.pictures)).mean.transpose(0, 1).flatten(1));  // (C, B·h·w)
   }
   const at::Tensor all = at::cat(means, 1);  // (C, n)
   for (int64_t c = 0; c < all.size(0); ++c) {
@@ -36,57 +38,61 @@ void measure_latents(Vae& vae, const world::World& world, uint64_t seed) {
   }
 }
 
-// Reconstruction of pictures the training has not seen, in dB.
-double held_out_psnr(const Vae& vae, const world::World& world, uint64_t seed) {
-  at::NoGradGuard no_grad;
+// Reconstruction of the middle of pictures the training has not seen, in dB; nothing where none are held out.
+nlohmann::json held_out(const Vae& vae, const DataSet& data) {
   double squared = 0;
-  constexpr int64_t kBatches = 4;
-  for (int64_t step = 0; step < kBatches; ++step) {
-    std::vector<Image> images;
-    for (const auto& scene : sample_scenes(world, seed, Stream::held_out, 100 + step, 16))
-      images.push_back(world.render(scene));
-    const at::Tensor pixels = vae_pixels(images);
-    squared += at::mse_loss(vae.decode(vae.encode(pixels).mean).clamp(-1, 1), pixels).item<double>() / kBatches;
+  int64_t count = 0;
+  for (const std::vector<int64_t>& records : data.lists(DataSet::Which::held_out, 16)) {
+    const DataBatch batch = data.pictures(records);
+    if (batch.pictures.empty()) continue;
+    const at::Tensor pixels = vae_pixels(batch.pictures);
+    squared += at::mse_loss(vae.decode(vae.encode(pixels).mean).clamp(-1, 1), pixels).item<double>() *
+               static_cast<double>(batch.real);
+    count += batch.real;
   }
-  return -10 * std::log10(squared / 4);
+  if (count == 0) return nlohmann::json::object();
+  return {{"psnr", -10 * std::log10(squared / static_cast<double>(count) / 4)}};
 }
 
 }  // namespace
 
 void train_vae(const StageOptions& options) {
   const Beginning beginning = begin_run("vae", options);
-  const Preset preset = find_preset(options.config.preset);
-  const world::World world = world::World::open({.size = preset.picture_size});
+  const TrainConfig& config = options.config;
+  const Preset preset = starting_preset(options);
+  const DataSet data = open_data(options, beginning, preset,
+                                 {.area = preset.picture_size / 2, .synthetic = 8 * preset.synthetic_pictures});
   Vae vae(preset.vae);
   ParameterList trained;
   vae.list(trained);
-  init_parameters(trained, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
+  if (options.init.empty()) {
+    init_parameters(trained, make_generator(derive_seed(config.seed, Stream::init, 0)));
+  } else {
+    load_to_train(trained, init_part(options.init, "vae"));
+  }
 
-  const uint64_t seed = options.config.seed;
-  Run run(options, beginning, {.trained = trained, .held_out = [&]() -> nlohmann::json {
-                                 return {{"psnr", held_out_psnr(vae, world, seed)}};
-                               }});
-  Prefetch<at::Tensor> batches(
-      [&](int64_t pass) {
-        const auto scenes = sample_scenes(world, seed, Stream::data, pass, options.config.batch);
-        const uint64_t crop_seed = derive_seed(seed, Stream::drop, static_cast<uint64_t>(pass));
-        return vae_pixels(random_crops(world, scenes, preset.picture_size / 2, crop_seed));
-      },
-      run.first_pass(), run.end_pass());
+  Run run(options, beginning, {.trained = trained, .held_out = [&] { return held_out(vae, data); }});
+  Prefetch<at::Tensor> batches([&](int64_t pass) { return vae_pixels(without_padding(data.batch(pass)).pictures); },
+                               run.first_pass(), run.end_pass(), 3, static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     run.log(step, run.update(step, [&](int64_t pass) -> Pass {
-      const at::Tensor pixels = batches.next();  // (B, 3, crop, crop)
-      const VaeLosses losses =
-          vae_losses(vae, pixels, make_generator(derive_seed(seed, Stream::noise, static_cast<uint64_t>(pass))));
+      const at::Tensor pixels = batches.next();  // (B, 3, side, side)
+      at::Generator noise = make_generator(derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(pass)));
+      const VaeLosses losses = vae_losses(vae, pixels, noise, config.vae);
       return {.loss = losses.total,
-              .values = {{"l1", losses.l1.item<double>()}, {"kl", losses.kl.item<double>()}, {"psnr", losses.psnr}}};
+              .values = {{"l1", losses.l1.item<double>()},
+                         {"kl", losses.kl.item<double>()},
+                         {"psnr", losses.psnr},
+                         {"wait", batches.wait_share()}},
+              .weight = static_cast<double>(pixels.size(0))};
     }));
     run.finish_step(step);
   }
   if (run.stopping()) return;
   run.apply_ema();
-  measure_latents(vae, world, seed);
-  run.note({{"held_out_psnr", held_out_psnr(vae, world, seed)}});
+  measure_latents(vae, data, config.batch);
+  run.note_held_out();
+  finish_data(options, data);
   export_model(options.out / "final" / "vae", vae.config.to_json(), vae);
 }
 

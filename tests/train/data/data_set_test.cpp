@@ -249,6 +249,68 @@ TEST(DataSet, PicturesBrokenInsideAreReplacedAndNamed) {
               AllOf(HasSubstr("4 pictures in a row are broken"), HasSubstr("No such file")));
 }
 
+TEST(DataSet, HoldsOutTheLastOfEverySource) {
+  const fs::path folder = test::scratch_folder();
+  for (int i = 0; i < 16; ++i) write_pair(folder / "a" / concat(10 + i, ".png"), 64, 64);
+  for (int i = 0; i < 32; ++i) write_pair(folder / "b" / concat(10 + i, ".png"), i % 2 ? 64 : 128, 64);
+  DataOptions options = train::options(2);
+  options.config.areas = {64};
+  options.held_out = 3;
+  DataSet data = DataSet::open(parse_data_specs({folder / "a", folder / "b"}), options);
+  std::multiset<int64_t> kept;
+  for (const auto& list : data.lists(DataSet::Which::held_out, 8)) kept.insert(list.begin(), list.end());
+  EXPECT_THAT(kept, ElementsAre(15, 46, 47));
+  EXPECT_EQ(data.report()["held_out"], 3);
+  std::set<int64_t> seen;
+  for (int64_t step = 0; step < 60; ++step) {
+    const DataBatch batch = data.batch(step, Pixels::none);
+    seen.insert(batch.records.begin(), batch.records.end());
+  }
+  EXPECT_THAT(seen, SizeIs(45));
+  EXPECT_FALSE(seen.contains(15) || seen.contains(46) || seen.contains(47));
+  data.leave_out({0, 1});
+  for (int64_t step = 0; step < 60; ++step) {
+    for (int64_t record : data.batch(step, Pixels::none).records) EXPECT_GT(record, 1);
+  }
+  options.held_out = 1000;  // an eighth at most
+  kept.clear();
+  const DataSet greedy = DataSet::open(parse_data_specs({folder / "a", folder / "b"}), options);
+  for (const auto& list : greedy.lists(DataSet::Which::held_out, 8)) kept.insert(list.begin(), list.end());
+  EXPECT_THAT(kept, SizeIs(2 + 4));
+}
+
+TEST(DataSet, OnlyTheWorldKnowsWhatItsCellsShow) {
+  const fs::path folder = test::scratch_folder();
+  write_pair(folder / "a.png", 64, 64);
+  DataOptions options = train::options(1);
+  options.config.flip = 0.5;
+  const DataSet data = DataSet::open(parse_data_specs({folder, "synthetic:20"}), options);
+  EXPECT_FALSE(data.labels(0, data.picture(0).framings[0], {2, 2}));
+  const Framing whole = data.picture(1).framings[0];
+  const auto labels = data.labels(1, whole, {2, 2});
+  ASSERT_TRUE(labels);
+  EXPECT_THAT(labels->shown, SizeIs(4));
+  EXPECT_THAT(labels->parts, SizeIs(4));
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(labels->shown[i] == 0, labels->backgrounds[i] != kNothing);
+  Framing mirrored = whole;
+  mirrored.mirrored = true;
+  EXPECT_FALSE(data.labels(1, mirrored, {2, 2}));
+  EXPECT_FALSE(data.labels(1, whole, {1, 2}));
+}
+
+TEST(DataSet, IdentitiesFollowTheFile) {
+  const fs::path folder = test::scratch_folder();
+  write_pair(folder / "a.png", 64, 64);
+  write_pair(folder / "b.png", 64, 64);
+  const DataSet data = DataSet::open(parse_data_specs({folder}), options(1));
+  const std::string first = data.identity(0);
+  EXPECT_NE(first, data.identity(1));
+  EXPECT_EQ(first, data.identity(0));
+  fs::last_write_time(folder / "a.png", fs::file_time_type::clock::now() + std::chrono::hours(1));
+  EXPECT_NE(first, data.identity(0));
+  EXPECT_NE(DataSet::open(parse_data_specs({folder}), options(1, 96)).identity(1), data.identity(1));
+}
+
 TEST(DataSet, ReportsBeforeTheFirstStep) {
   const fs::path folder = mixed_folder();
   write_pair(folder / "mute.png", 64, 64, "");

@@ -240,6 +240,9 @@ TEST(SyntheticSource, IsTheWorld) {
   const Image image = opened.source->read(picture);
   EXPECT_EQ(image.width, 64);
   EXPECT_EQ(image.pixels, open("synthetic:8", config).source->read(picture).pixels);
+  EXPECT_EQ(opened.source->identity(picture), open("synthetic:8", config).source->identity(picture));
+  config.areas = {};
+  EXPECT_THAT(test::usage_error([&] { open("synthetic:8", config); }), HasSubstr("'areas' is empty"));
   EXPECT_THAT(test::usage_error([] { open("synthetic:0"); }), HasSubstr("expected synthetic:COUNT"));
   EXPECT_THAT(test::usage_error([] { open("synthetic:x"); }), HasSubstr("expected synthetic:COUNT"));
 }

@@ -1,0 +1,275 @@
+// The four stages on pictures of one's own, from nothing and from a checkpoint.
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/equal.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "pipeline/pipeline.h"
+#include "train/stage_helpers.h"
+#include "train/stages/assemble.h"
+
+namespace glmimage::train {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AllOf;
+using testing::HasSubstr;
+using Train = void (*)(const StageOptions&);
+
+// Made once for all tests here: an album, and a checkpoint of four stages trained on it for a moment.
+class StagesTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    at::set_num_threads(1);  // sums are added in one order
+    root_ = fresh_folder("stages");
+    album_ = album(root_ / "album", 24);
+    pairs_ = editing_list(album_, 24);
+    train_vae(on_album("vae", "vae", 30));
+    train_tokenizer(on_album("tokenizer", "tokenizer", 30));
+    train_dit(on_album("dit", "dit", 40));
+    StageOptions ar = on_album("ar", "ar", 100);
+    ar.config.learning_rate = 1e-2;
+    train_ar(ar);
+    checkpoint_ = root_ / "checkpoint";
+    assemble_checkpoint({root_ / "vae/final", root_ / "dit/final", root_ / "ar/final"}, checkpoint_);
+  }
+
+  // A run of `stage` in root_/name on the album, with the finished parts of the runs above.
+  static StageOptions on_album(const std::string& stage, const std::string& name, int64_t steps) {
+    StageOptions options = tiny_stage(stage, root_ / name, steps);
+    options.config.data = {album_};
+    if (stage != "vae") options.config.data_config.areas = {128};  // the first area with buckets of several shapes
+    if (stage == "dit") options.vae = root_ / "vae/final";
+    if (stage == "dit" || stage == "ar") options.tokenizer = root_ / "tokenizer/final";
+    return options;
+  }
+  // An adapter of `stage` on the checkpoint.
+  static StageOptions adapter(const std::string& stage, const std::string& name, int64_t steps) {
+    StageOptions options = on_album(stage, name, steps);
+    options.vae = options.tokenizer = "";
+    options.init = checkpoint_;
+    options.config.lora.rank = 4;
+    options.config.learning_rate = 1e-2;
+    return options;
+  }
+  static std::vector<uint8_t> drawn(const std::vector<LoraChoice>& loras) {
+    const Pipeline pipeline = Pipeline::open({.model = checkpoint_, .dtype = at::kFloat, .loras = loras});
+    GenerateRequest request;
+    request.prompt = "disc number 3";
+    request.steps = 3;
+    request.seed = 5;
+    return pipeline.generate(request).image.pixels;
+  }
+
+  static inline fs::path root_, album_, pairs_, checkpoint_;
+};
+
+TEST_F(StagesTest, LearnFromPicturesOfSeveralShapes) {
+  for (const char* run : {"vae", "tokenizer", "dit", "ar"}) {
+    std::ifstream stream(root_ / run / "data_report.json");
+    const auto report = nlohmann::json::parse(stream);
+    EXPECT_EQ(report["sources"][0]["used"], 24) << run;
+    EXPECT_EQ(report["held_out"], 3) << run;
+    EXPECT_EQ(metrics(root_ / run, "wait").size(), metrics(root_ / run, "loss").size()) << run;
+  }
+  std::ifstream stream(root_ / "dit/data_report.json");
+  EXPECT_GE(nlohmann::json::parse(stream)["pools"][0]["buckets"].size(), 2U);
+  EXPECT_EQ(metrics(root_ / "ar", "held_out_loss").size(), 1U);
+  EXPECT_EQ(metrics(root_ / "dit", "held_out_loss").size(), 1U);
+  EXPECT_EQ(metrics(root_ / "vae", "held_out_psnr").size(), 1U);
+  EXPECT_GT(metrics(root_ / "tokenizer", "pixels").at(0), 0);  // nobody labelled the album
+  EXPECT_EQ(drawn({}).size(), 3U * 64 * 64);
+}
+
+TEST_F(StagesTest, LearnFromEditingPairsAndMixes) {
+  for (const auto& [stage, train] : {std::pair<const char*, Train>("dit", train_dit), {"ar", train_ar}}) {
+    StageOptions pairs = on_album(stage, concat(stage, "_pairs"), 6);
+    pairs.config.data = {pairs_};
+    train(pairs);
+    EXPECT_EQ(metrics(pairs.out, "loss").size(), 6U);
+    StageOptions mix = on_album(stage, concat(stage, "_mix"), 12);
+    mix.config.data = {pairs_.native() + "@1", album_.native() + "@1", "synthetic:16@1"};
+    train(mix);
+    EXPECT_EQ(metrics(mix.out, "loss").size(), 12U);
+    EXPECT_TRUE(fs::exists(mix.out / "final"));
+  }
+  StageOptions mix = on_album("tokenizer", "tokenizer_mix", 8);
+  mix.config.data = {album_, "synthetic:32"};
+  mix.config.batch = 8;
+  train_tokenizer(mix);
+  EXPECT_EQ(metrics(mix.out, "held_out_cells_named_by_code_alone").size(), 1U);
+}
+
+TEST_F(StagesTest, MissingDataEndsTheRunBeforeItBegins) {
+  for (const auto& [stage, train] : {std::pair<const char*, Train>("vae", train_vae),
+                                     {"tokenizer", train_tokenizer},
+                                     {"dit", train_dit},
+                                     {"ar", train_ar}}) {
+    StageOptions options = on_album(stage, concat(stage, "_nothing"), 6);
+    options.config.data = {(root_ / "nowhere").native()};
+    EXPECT_THAT(message_of([&] { train(options); }, ErrorKind::usage), HasSubstr("nowhere"));
+    EXPECT_FALSE(fs::exists(options.out / "state")) << stage;
+    EXPECT_FALSE(fs::exists(options.out / "final")) << stage;
+  }
+}
+
+// All steps at once against a run that is stopped, killed before its last state and goes on, with another cache state.
+TEST_F(StagesTest, GoOnBitForBitWithWarmAndColdCaches) {
+  struct Case {
+    const char* stage;
+    Train train;
+    const char* weights;
+  };
+  for (const auto& [stage, train, weights] : {Case{"dit", train_dit, "transformer/diffusion_pytorch_model.safetensors"},
+                                              Case{"ar", train_ar, "vision_language_encoder/model.safetensors"}}) {
+    StageOptions straight = on_album(stage, concat(stage, "_straight"), 8);
+    straight.config.data = {album_, pairs_};
+    train(straight);
+    for (const char* cache : {"warm", "cold", "crops"}) {
+      StageOptions broken = straight;
+      broken.out = root_ / concat(stage, "_", cache);
+      broken.config.save_every = 3;
+      if (std::string(cache) == "warm") broken.config.cache = straight.out / "cache";
+      if (std::string(cache) == "crops") {  // no cache at all, and another result
+        broken.config.data_config.crop = straight.config.data_config.crop = CropAt::random;
+        straight.out = root_ / concat(stage, "_straight_crops");
+        train(straight);
+      }
+      train(broken);
+      fs::remove_all(broken.out / "state" / "step-00000008");
+      fs::remove_all(broken.out / "final");
+      if (std::string(cache) == "cold") fs::remove_all(broken.out / "cache");
+      train(broken);
+      EXPECT_EQ(first_difference(straight.out / "final" / weights, broken.out / "final" / weights), "") << cache;
+    }
+  }
+}
+
+TEST_F(StagesTest, BrokenPicturesAreLeftOutAndNamed) {
+  const fs::path folder = album(root_ / "broken_album", 9);
+  fs::resize_file(folder / "photo1004.png", 200);  // its header is whole
+  StageOptions options = on_album("ar", "broken", 6);
+  options.config.data = {folder};
+  train_ar(options);
+  std::ifstream stream(options.out / "data_report.json");
+  EXPECT_THAT(nlohmann::json::parse(stream)["broken_while_training"].dump(), HasSubstr("photo1004.png"));
+}
+
+TEST_F(StagesTest, OverfitFourPictures) {
+  const fs::path four = album(root_ / "four", 4);
+  const auto fall = [&](const std::string& stage, Train train, int64_t steps, double rate) {
+    StageOptions options = on_album(stage, stage + "_four", steps);
+    options.config.data = {four};
+    options.config.learning_rate = rate;
+    options.config.batch = 4;
+    train(options);
+    const std::vector<double> losses = metrics(options.out, "loss");
+    const double factor = mean_of(losses, 10) / mean_of(losses, -10);
+    RecordProperty(stage + "_falls_by", std::to_string(factor));
+    std::printf("%s: the loss of four pictures falls by a factor of %.2f\n", stage.c_str(), factor);
+    return factor;
+  };
+  EXPECT_GT(fall("ar", train_ar, 150, 1e-2), 5);
+  EXPECT_GT(fall("vae", train_vae, 150, 3e-3), 2);
+  EXPECT_GT(fall("tokenizer", train_tokenizer, 150, 3e-3), 4);
+  EXPECT_GT(fall("dit", train_dit, 200, 5e-3), 1.5);
+}
+
+TEST_F(StagesTest, GoOnFromACheckpointWithTheLossItEndedWith) {
+  for (const auto& [stage, train] : {std::pair<const char*, Train>("dit", train_dit), {"ar", train_ar}}) {
+    StageOptions options = on_album(stage, concat(stage, "_init"), 1);
+    options.vae = options.tokenizer = "";
+    options.init = checkpoint_;
+    options.config.preset = "mini";  // sizes are the checkpoint's all the same
+    options.config.learning_rate = 0;
+    train(options);
+    const double ended = metrics(root_ / stage, "held_out_loss").at(0);
+    EXPECT_NEAR(metrics(options.out, "held_out_loss").at(0), ended, 0.01 * ended) << stage;  // through bfloat16
+  }
+  StageOptions vae = on_album("vae", "vae_init", 1);
+  vae.init = root_ / "vae/final";  // a stage's own result
+  vae.config.learning_rate = 0;
+  train_vae(vae);
+  EXPECT_NEAR(metrics(vae.out, "held_out_psnr").at(0), metrics(root_ / "vae", "held_out_psnr").at(0), 0.2);
+  StageOptions tokenizer = on_album("tokenizer", "tokenizer_init", 1);
+  tokenizer.init = root_ / "tokenizer/final";
+  tokenizer.config.learning_rate = 0;
+  train_tokenizer(tokenizer);
+  EXPECT_EQ(first_difference(tokenizer.out / "final/model.safetensors", root_ / "tokenizer/final/model.safetensors"),
+            "");
+  // The vocabulary is the checkpoint's.
+  std::ifstream ours(root_ / "ar_init/final/processor/tokenizer.json"),
+      theirs(checkpoint_ / "processor/tokenizer.json");
+  EXPECT_EQ(std::string(std::istreambuf_iterator<char>(ours), {}),
+            std::string(std::istreambuf_iterator<char>(theirs), {}));
+}
+
+TEST_F(StagesTest, WhatIsMissingOfACheckpointIsNamed) {
+  StageOptions options = on_album("dit", "dit_missing", 1);
+  options.init = root_ / "nowhere";
+  EXPECT_THAT(message_of([&] { train_dit(options); }, ErrorKind::checkpoint), HasSubstr("nowhere"));
+  options.init = root_ / "ar/final";
+  EXPECT_THAT(message_of([&] { train_dit(options); }, ErrorKind::checkpoint), HasSubstr("ar/final/text_encoder"));
+  options.init = "";
+  options.vae = "";
+  EXPECT_THAT(message_of([&] { train_dit(options); }, ErrorKind::usage), HasSubstr("--vae DIR"));
+  options.config.lora.rank = 2;
+  EXPECT_THAT(message_of([&] { train_dit(options); }, ErrorKind::usage),
+              AllOf(HasSubstr("lora.rank"), HasSubstr("--init")));
+  StageOptions other = on_album("ar", "ar_other", 1);
+  other.config.preset = "mini";
+  EXPECT_THAT(message_of([&] { train_ar(other); }, ErrorKind::usage), HasSubstr("64 codes"));
+  StageOptions targets = adapter("ar", "ar_targets", 1);
+  targets.config.lora.targets = {"no_such_proj"};
+  EXPECT_THAT(message_of([&] { train_ar(targets); }, ErrorKind::usage), HasSubstr("no_such_proj"));
+}
+
+TEST_F(StagesTest, AdaptersLowerTheLossAndChangePictures) {
+  const std::vector<uint8_t> plain = drawn({});
+  for (const auto& [stage, train] : {std::pair<const char*, Train>("dit", train_dit), {"ar", train_ar}}) {
+    StageOptions none = adapter(stage, concat(stage, "_lora_none"), 1), options = none;
+    none.config.learning_rate = 0;
+    train(none);
+    options.out = root_ / concat(stage, "_lora");
+    options.config.steps = 60;
+    options.config.batch = 4;
+    if (std::string(stage) == "ar") {  // a layer so small learns little through its attention alone
+      options.config.lora.targets = {"self_attn.q_proj", "v_proj", "o_proj", "gate_up_proj", "down_proj"};
+      options.config.learning_rate = 2e-2;
+      options.config.data = {album(root_ / "few", 3)};
+    }
+    train(options);
+    const std::vector<double> losses = metrics(options.out, "loss");
+    std::printf("%s: an adapter lowers the loss from %.4f to %.4f\n", stage, mean_of(losses, 10), mean_of(losses, -10));
+    if (std::string(stage) == "ar") {
+      EXPECT_LT(mean_of(losses, -10), 0.95 * mean_of(losses, 10));
+    } else {  // its losses have other noise at each step; the held-out one has the same
+      EXPECT_LT(metrics(options.out, "held_out_loss").at(0), metrics(none.out, "held_out_loss").at(0));
+    }
+    EXPECT_FALSE(fs::exists(options.out / "final/transformer"));
+    const fs::path file = options.out / "final/adapter.safetensors";
+    EXPECT_TRUE(drawn({{file, 1}}) != plain) << stage;
+    EXPECT_TRUE(drawn({{file, 0}}) == plain) << stage;
+    // Goes on bit for bit.
+    StageOptions broken = options;
+    broken.out = root_ / concat(stage, "_lora_broken");
+    broken.config.save_every = 25;
+    train(broken);
+    fs::remove_all(broken.out / "state" / "step-00000060");
+    fs::remove_all(broken.out / "final");
+    train(broken);
+    EXPECT_EQ(first_difference(file, broken.out / "final/adapter.safetensors"), "") << stage;
+    // Its arithmetic and the checkpoint's weights in bfloat16, and blocks computed again.
+    StageOptions small = adapter(stage, concat(stage, "_lora_bf16"), 4);
+    small.config.precision = Precision::bfloat16;
+    small.config.recompute = true;
+    train(small);
+    EXPECT_EQ(metrics(small.out, "loss").size(), 4U);
+    const double whole = metrics(none.out, "loss")[0];  // of the same batch in float32
+    EXPECT_NEAR(metrics(small.out, "loss")[0], whole, 0.03 * whole) << stage;
+  }
+}
+
+}  // namespace
+}  // namespace glmimage::train
