@@ -101,9 +101,9 @@ TEST(Discriminator, TakesAnySizeThatItsStridesAllow) {
   const Discriminator deep = fresh({.width = 4, .depth = 5});  // channels stop doubling
   EXPECT_EQ(patches(deep, 96, 96), (std::vector<int64_t>{1, 1, 1, 1}));
   EXPECT_EQ(deep.convolutions[5].out, 32);
-  EXPECT_EQ(deep.smallest_side(), 96);
   EXPECT_THAT(test::usage_error([&] { patches(deep, 96, 95); }), HasSubstr("95 x 96 are too small"));
   EXPECT_THAT(test::usage_error([&] { patches(deep, 95, 96); }), HasSubstr("it needs 96 pixels"));
+  deep.check_room(96, 96);
 }
 
 TEST(Discriminator, ComputesInTheRunsPrecisionAndJudgesInFloat32) {

@@ -35,14 +35,17 @@ void Discriminator::list(ParameterList& list, const std::string& prefix) {
 }
 
 at::Tensor Discriminator::operator()(const at::Tensor& pixels) const {
-  if (std::min(pixels.size(2), pixels.size(3)) < smallest_side()) {
-    fail(ErrorKind::usage, "pictures of ", pixels.size(3), " x ", pixels.size(2), " are too small for a discriminator ",
-         "that halves their sides ", sizes.depth, " times (vae.discriminator_depth); it needs ", smallest_side(),
-         " pixels");
-  }
+  check_room(pixels.size(2), pixels.size(3));
   at::Tensor h = at::leaky_relu(convolutions.front()(pixels), kSlope);  // (B, width, H/2, W/2)
   for (size_t i = 0; i < norms.size(); ++i) h = at::leaky_relu(norms[i](convolutions[i + 1](h)), kSlope);
   return convolutions.back()(h).to(at::kFloat);
+}
+
+void Discriminator::check_room(int64_t height, int64_t width) const {
+  const int64_t smallest = int64_t{3} << sizes.depth;  // two convolutions without stride take a pixel each
+  if (std::min(height, width) >= smallest) return;
+  fail(ErrorKind::usage, "pictures of ", width, " x ", height, " are too small for a discriminator that halves their ",
+       "sides ", sizes.depth, " times (vae.discriminator_depth); it needs ", smallest, " pixels");
 }
 
 Discriminator Discriminator::frozen() const {

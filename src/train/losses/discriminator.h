@@ -28,13 +28,14 @@ struct Discriminator {
   void list(ParameterList& list, const std::string& prefix = "discriminator");
 
   // pixels (B, 3, H, W) nominally in -1..1 -> logits (B, 1, H/2^depth - 2, W/2^depth - 2) float32, rounded down: above
-  // 0 for "a picture". Throws ErrorKind::usage for sides below smallest_side().
+  // 0 for "a picture". Throws as check_room() does.
   at::Tensor operator()(const at::Tensor& pixels) const;
 
   // The same weights, which get no gradient through it.
   Discriminator frozen() const;
 
-  int64_t smallest_side() const { return int64_t{3} << sizes.depth; }
+  // Throws ErrorKind::usage for pictures so small that no patch is left.
+  void check_room(int64_t height, int64_t width) const;
 
   DiscriminatorSizes sizes;
   std::vector<Conv2d> convolutions;  // depth of stride 2, one of stride 1, one to the logits
