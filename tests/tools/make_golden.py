@@ -12,7 +12,7 @@ configurations, fills them with random weights, saves them in the published fold
     make_golden.py --rebuild                      also build the checkpoints anew
     make_golden.py --check                        compute all goldens again from the stored checkpoints and compare
     make_golden.py --only tiny_a,shared           part of it
-    make_golden.py --only training                gradients of all parameters, and steps of AdamW
+    make_golden.py --only training                gradients of all parameters, steps of AdamW, the discriminator
     make_golden.py --only lora                    adapters of tiny_a; needs peft, so it is not done unless named
     make_golden.py --random-config 7 --name r7 --seed 3 --out /tmp/golden
                                                   a checkpoint nobody has seen, with goldens, elsewhere
@@ -22,6 +22,7 @@ Layout under --out:
     byte_cases.json  glyph_cases.json
     <name>/manifest.json  <name>/checkpoint/**  <name>/modules.safetensors  <name>/cases/<case>.safetensors
     tiny_a/lora/**  training/checkpoint/**  training/gradients.safetensors  training/manifest.json
+    training/discriminator.safetensors
     <name>/schedule.safetensors  <name>/preprocess.safetensors  <name>/tokenizer_cases.json  <name>/chat_cases.json
 """
 
@@ -35,6 +36,7 @@ import torch
 
 from reference.cases import write_cases
 from reference.checkpoint import build_checkpoint, load_pipeline
+from reference.discriminator import write_discriminator
 from reference.modules import write_modules
 from reference.numbers import write_preprocess, write_resize, write_sampler, write_schedule, write_smart_resize
 from reference.pictures import write_pictures
@@ -103,6 +105,7 @@ def main() -> int:
     if "training" in wanted:
         sinks.append(Sink(arguments.out / "training", arguments.check))
         write_training(sinks[-1], arguments.rebuild)
+        write_discriminator(sinks[-1])
     if "lora" in wanted:
         from reference.lora import write_lora
 

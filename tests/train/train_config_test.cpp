@@ -88,6 +88,19 @@ TEST(TrainConfig, RefusesContradictions) {
   EXPECT_THAT(test::usage_error([&] { config.check(); }), HasSubstr("sample_every is 0"));
 }
 
+TEST(TrainConfig, RefusesDiscriminatorsThatCannotBe) {
+  TrainConfig config = TrainConfig::of_stage("vae");
+  config.vae.adversarial_from = 100;
+  EXPECT_THAT(test::usage_error([&] { config.check(); }), HasSubstr("vae.adversarial, its weight, is 0"));
+  config.vae.adversarial = 0.1;
+  config.check();
+  config.steps = 100;
+  EXPECT_THAT(test::usage_error([&] { config.check(); }), HasSubstr("the term would never count"));
+  config.vae.adversarial_from = 0;
+  config.vae.discriminator_width = 30;
+  EXPECT_THAT(test::usage_error([&] { config.check(); }), HasSubstr("expected a multiple of 4"));
+}
+
 TEST(TrainConfig, OnlyWhatIsTrainedMustStayTheSame) {
   const TrainConfig config = TrainConfig::of_stage("dit");
   TrainConfig other = config;

@@ -68,6 +68,11 @@ void add_stage_fields(FieldList& list, TrainConfig& c) {
   weight("vae.l2", c.vae.l2, "weight of the square error");
   weight("vae.gradient", c.vae.gradient, "weight of the error of differences of neighbours");
   weight("vae.kl", c.vae.kl, "weight of the latents' divergence from a normal distribution");
+  weight("vae.adversarial", c.vae.adversarial, "weight of passing for a picture; 0: no discriminator");
+  list.add("vae.adversarial_from", c.vae.adversarial_from, "update at which that and the discriminator begin", 0,
+           kMany);
+  list.add("vae.discriminator_width", c.vae.discriminator_width, "its channels; a multiple of 4", 4, 4096);
+  list.add("vae.discriminator_depth", c.vae.discriminator_depth, "how often it halves the sides", 1, 8);
   weight("tokenizer.name_alone", c.tokenizer.name_alone, "weight of naming a cell by its code (synthetic world)");
   weight("tokenizer.name", c.tokenizer.name, "weight of naming a cell by all codes (synthetic world)");
   weight("tokenizer.part", c.tokenizer.part, "weight of telling the part of the object (synthetic world)");
@@ -85,6 +90,19 @@ void add_stage_fields(FieldList& list, TrainConfig& c) {
   list.add("lora.rank", c.lora.rank, "train an adapter of this rank; 0: the weights", 0, 4096);
   list.add("lora.alpha", c.lora.alpha, "strength of the adapter; 0: its rank", 0, kLarge);
   list.add("lora.targets", c.lora.targets, "ends of the names of its modules; none: the attention's projections");
+}
+
+void check_vae(const VaeSettings& vae, int64_t steps) {
+  if (vae.discriminator_width % 4 != 0) {
+    fail(ErrorKind::usage, "vae.discriminator_width is ", vae.discriminator_width, "; expected a multiple of 4");
+  }
+  if (vae.adversarial == 0 && vae.adversarial_from > 0) {
+    fail(ErrorKind::usage, "vae.adversarial_from says when a term begins, and vae.adversarial, its weight, is 0");
+  }
+  if (vae.adversarial > 0 && vae.adversarial_from >= steps) {
+    fail(ErrorKind::usage, "vae.adversarial_from is ", vae.adversarial_from, ", and the run ends after ", steps,
+         " steps: the term would never count");
+  }
 }
 
 }  // namespace
@@ -123,6 +141,7 @@ FieldList TrainConfig::fields() {
 
 void TrainConfig::check() const {
   data_config.check();
+  if (stage == "vae") check_vae(vae, steps);
   if (lora.rank > 0 && stage != "dit" && stage != "ar") {
     fail(ErrorKind::usage, "lora.rank is ", lora.rank, ", and stage ", stage, " has no adapters; dit and ar have");
   }

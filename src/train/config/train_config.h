@@ -27,9 +27,12 @@ struct EnumNames<Density> {
   static const std::vector<std::pair<const char*, Density>> names;
 };
 
-// Weights of the VAE's losses (docs/training.md).
+// Weights of the VAE's losses (docs/training.md), and the discriminator of the adversarial one.
 struct VaeSettings {
   double l1 = 1, l2 = 0.5, gradient = 1, kl = 2e-4;
+  double adversarial = 0;        // 0: no discriminator
+  int64_t adversarial_from = 0;  // update at which the term and the discriminator's learning begin, as in VQGAN
+  int64_t discriminator_width = 32, discriminator_depth = 3;
 };
 
 // Weights of the tokenizer's losses.

@@ -34,6 +34,7 @@ VaeLosses vae_losses(const Vae& vae, const at::Tensor& pixels, at::Generator noi
   losses.l1 = l1;
   losses.kl = kl;
   losses.psnr = -10 * std::log10(l2.item<double>() / 4);
+  losses.decoded = decoded;
   return losses;
 }
 

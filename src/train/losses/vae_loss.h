@@ -11,6 +11,7 @@ namespace glmimage::train {
 struct VaeLosses {
   at::Tensor total, l1, kl;  // scalars; total carries the gradient
   double psnr = 0;           // dB, pixels in 0..1
+  at::Tensor decoded;        // (B, 3, H, W), for losses of the caller's
 };
 
 // L1 + L2 + L1 of the differences of neighbouring pixels + KL(q(z|x) ‖ N(0, 1)) per latent (Kingma and Welling 2014),

@@ -5,11 +5,14 @@
 #include <ATen/ops/mse_loss.h>
 
 #include <cmath>
+#include <optional>
 
 #include "core/rng.h"
 #include "models/vae/vae.h"
 #include "train/data/half_size.h"
 #include "train/data/prefetch.h"
+#include "train/losses/adversarial_loss.h"
+#include "train/losses/discriminator.h"
 #include "train/losses/vae_loss.h"
 #include "train/random.h"
 #include "train/run.h"
@@ -55,6 +58,30 @@ nlohmann::json held_out(const Vae& vae, const DataSet& data) {
   return {{"psnr", -10 * std::log10(squared / static_cast<double>(count) / 4)}};
 }
 
+// The adversarial term's other side, where there is such a term. It is trained and saved with the VAE, draws its first
+// weights from numbers of its own, and is not exported.
+std::optional<Discriminator> begin_discriminator(const TrainConfig& config, const DataSet& data) {
+  if (config.vae.adversarial == 0) return std::nullopt;
+  Discriminator out({.width = config.vae.discriminator_width, .depth = config.vae.discriminator_depth});
+  for (int64_t record = 0; record < data.size(); ++record) {
+    const Bucket& bucket = data.shapes(record).front();
+    out.check_room(bucket.height, bucket.width);
+  }
+  ParameterList list;
+  out.list(list);
+  init_parameters(list, make_generator(derive_seed(config.seed, Stream::init, 1)));
+  return out;
+}
+
+// Both sides in the one loss that is propagated back: no gradient of the one reaches the weights of the other.
+void add_adversarial(Pass& pass, const AdversarialLosses& losses, double weight) {
+  pass.loss = pass.loss + weight * losses.generator + losses.discriminator;
+  pass.values["adversarial"] = losses.generator.item<double>();
+  pass.values["discriminator"] = losses.discriminator.item<double>();
+  pass.values["real_told"] = losses.real_told;
+  pass.values["decoded_told"] = losses.decoded_told;
+}
+
 }  // namespace
 
 void train_vae(const StageOptions& options) {
@@ -71,6 +98,8 @@ void train_vae(const StageOptions& options) {
   } else {
     load_to_train(trained, init_part(options.init, "vae"));
   }
+  std::optional<Discriminator> discriminator = begin_discriminator(config, data);
+  if (discriminator) discriminator->list(trained);
 
   Run run(options, beginning, {.trained = trained, .held_out = [&] { return held_out(vae, data); }});
   Prefetch<at::Tensor> batches([&](int64_t pass) { return vae_pixels(without_padding(data.batch(pass)).pictures); },
@@ -80,12 +109,16 @@ void train_vae(const StageOptions& options) {
       const at::Tensor pixels = batches.next().to(options.device);  // (B, 3, side, side)
       at::Generator noise = make_generator(derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(pass)));
       const VaeLosses losses = vae_losses(vae, pixels, noise, config.vae);
-      return {.loss = losses.total,
-              .values = {{"l1", losses.l1.item<double>()},
-                         {"kl", losses.kl.item<double>()},
-                         {"psnr", losses.psnr},
-                         {"wait", batches.wait_share()}},
-              .weight = static_cast<double>(pixels.size(0))};
+      Pass out{.loss = losses.total,
+               .values = {{"l1", losses.l1.item<double>()},
+                          {"kl", losses.kl.item<double>()},
+                          {"psnr", losses.psnr},
+                          {"wait", batches.wait_share()}},
+               .weight = static_cast<double>(pixels.size(0))};
+      if (discriminator && step >= config.vae.adversarial_from) {
+        add_adversarial(out, adversarial_losses(*discriminator, pixels, losses.decoded), config.vae.adversarial);
+      }
+      return out;
     }));
     run.finish_step(step);
   }
