@@ -101,8 +101,8 @@ TEST(Eval, ReadsAListAndPrintsJson) {
   EXPECT_FALSE(value["pictures"][0].contains("files"));
   EXPECT_EQ(test::files_in(folder), (Arguments{"scenes.jsonl"}));
 
-  std::ofstream(list, std::ios::app) << "{\"prompt\": \"a unicorn\", \"objects\": [\"unicorn\"]}\n";
-  expect_failure(run_process(glm_image(eval({"--scenes", list}))), 2, {"scenes.jsonl:3: ", "unicorn"});
+  std::ofstream(list, std::ios::app) << "{\"prompt\": \"a griffin\", \"objects\": [\"griffin\"]}\n";
+  expect_failure(run_process(glm_image(eval({"--scenes", list}))), 2, {"scenes.jsonl:3: ", "griffin"});
 }
 
 TEST(Eval, RefusesBadOptions) {

@@ -92,7 +92,7 @@ TEST(Scenes, BadLinesAreNamed) {
   EXPECT_THAT(refusal(R"({"prompt": "p"})"), HasSubstr("nothing to be seen"));
   EXPECT_THAT(refusal(R"({"prompt": "p", "object": ["cat"]})"), HasSubstr("'object' is not known"));
   EXPECT_THAT(refusal(R"({"prompt": "p", "objects": "cat"})"), HasSubstr("'objects' should be a list"));
-  EXPECT_THAT(refusal(R"({"prompt": "p", "objects": ["unicorn"]})"), HasSubstr("no object 'unicorn'"));
+  EXPECT_THAT(refusal(R"({"prompt": "p", "objects": ["griffin"]})"), HasSubstr("no object 'griffin'"));
   EXPECT_THAT(refusal(R"({"prompt": "p", "objects": ["text"]})"), HasSubstr("no object 'text'"));
   EXPECT_THAT(refusal(R"({"prompt": "p", "objects": ["cat"], "background": "teal"})"), HasSubstr("'teal'"));
   EXPECT_THAT(refusal(R"({"prompt": "p", "objects": ["red circle"], "background": "red"})"),

@@ -95,7 +95,7 @@ TEST_F(AdversarialStage, TheDiscriminatorSoonTellsPicturesFromDecodedOnes) {
   options.config.held_out_every = 30;
   train_vae(options);
   const auto told = [&](const char* name) { return mean_of(metrics(options.out, name), -10); };
-  EXPECT_GT(told("real_told") + told("decoded_told"), 1.6);
+  EXPECT_GT(told("real_told") + told("decoded_told"), 1.4);  // guessing gives 1
   EXPECT_LT(mean_of(metrics(options.out, "l1"), -10),
             1.1 * mean_of(metrics(options.out, "l1"), 10));  // no running away
   EXPECT_EQ(metrics(options.out, "skipped").back(), 0);

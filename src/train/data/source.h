@@ -46,8 +46,8 @@ struct WorldDefaults {
 std::unique_ptr<Source> open_source(const std::string& source, const DataConfig& config, uint64_t seed,
                                     SourceReport& report, const WorldDefaults& world = {});
 
-// The synthetic world as a source: picture i is a pure function of the options, the seed and i. Throws ErrorKind::usage when its fonts
-// are missing.
+// The synthetic world as a source: picture i is a pure function of the options, the seed and i. Throws ErrorKind::usage
+// when its fonts are missing.
 std::unique_ptr<Source> open_world_source(int64_t count, uint64_t seed, const world::WorldOptions& options);
 
 }  // namespace glmimage::train

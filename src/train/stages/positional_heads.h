@@ -14,10 +14,10 @@ namespace glmimage::train {
 void look_at_neighbours(DitModel& model);
 
 // Begins the way from a quoted word to its letters' places. In the blocks that look_at_neighbours leaves free, half of
-// the heads ask by the column of the picture they stand in: glyphs have no rotary embedding, so a glyph whose key learns
-// the angle of a column is read there and nowhere else. And the glyph encoder's relative biases are spread as widely as
-// trained ones are: near zero every letter sees the mean of the word, and AdamW moves a bias by no more than the
-// learning rate a step, thousands of steps to a spread of 2. Call after init_parameters.
+// the heads ask by the column of the picture they stand in: glyphs have no rotary embedding, so a glyph whose key
+// learns the angle of a column is read there and nowhere else. And the glyph encoder's relative biases are spread as
+// widely as trained ones are: near zero every letter sees the mean of the word, and AdamW moves a bias by no more than
+// the learning rate a step, thousands of steps to a spread of 2. Call after init_parameters.
 void read_in_columns(DitModel& model, GlyphEncoder& glyph);
 
 }  // namespace glmimage::train

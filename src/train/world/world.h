@@ -130,10 +130,6 @@ class World {
   // False where the object would drown in the background (a cloud on white, a red circle on red).
   bool stands_out(const Object& object, int64_t background) const;
 
-  // Captions for training the BPE: every object on every background, every word, and 12,000 sampled ones. Held-out
-  // combinations are among them: a vocabulary learns words, not what goes with what.
-  std::vector<std::string> caption_corpus() const;
-
   int64_t size() const { return options_.size; }
 
   Languages languages() const { return options_.languages; }

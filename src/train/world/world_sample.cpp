@@ -113,30 +113,4 @@ Scene World::sample_held_out(std::mt19937_64& random) const {
   return scene;
 }
 
-std::vector<std::string> World::caption_corpus() const {
-  constexpr int kSampled = 12000;
-  const bool chinese = options_.languages == Languages::english_and_chinese;
-  std::vector<std::string> corpus;
-  for (int64_t id = 1; id < text_class(); ++id) {
-    for (int64_t background = 0; background < background_count(); ++background) {
-      corpus.push_back(with_object(id, background).caption);
-    }
-    if (chinese) corpus.push_back(chinese_caption(with_object(id, id % background_count())));
-    if (countable(object_of_class(id))) {
-      corpus.push_back(with_objects({id, id}, Arrangement::row, id % background_count()).caption);
-    }
-  }
-  const auto add_text = [&](const char* text) { corpus.push_back(with_object(text_class(), kWhite, text).caption); };
-  for (const char* word : word_table()) add_text(word);
-  if (chinese) {
-    for (const char* word : chinese_word_table()) add_text(word);
-  }
-  for (const Emoji& emoji : emoji_table()) {
-    if (emoji.alias != nullptr) corpus.emplace_back(emoji.alias);
-  }
-  std::mt19937_64 random(1);
-  for (int i = 0; i < kSampled; ++i) corpus.push_back(sample(random).caption);
-  return corpus;
-}
-
 }  // namespace glmimage::train::world
