@@ -6,6 +6,7 @@
 #include "cli/lora_option.h"
 #include "core/device.h"
 #include "core/dtype.h"
+#include "core/listing.h"
 #include "core/safetensors.h"
 
 namespace glmimage::cli {
@@ -46,16 +47,12 @@ GenerateRequest request_of(const DrawOptions& options) {
 }
 
 void warn_of_unmatched(const std::vector<LoraUse>& uses) {
-  constexpr size_t kShown = 4;
   for (const LoraUse& use : uses) {
     if (use.unmatched.empty()) continue;
-    std::string names;
-    for (size_t i = 0; i < std::min(use.unmatched.size(), kShown); ++i) {
-      names += (i ? ", " : "") + quoted_name(use.unmatched[i]);
-    }
-    std::fprintf(
-        stderr, "glm-image: warning: %s: %zu of its tensors fit no matrix of the model and are not used: %s%s\n",
-        use.choice.file.c_str(), use.unmatched.size(), names.c_str(), use.unmatched.size() > kShown ? ", …" : "");
+    std::vector<std::string> names;
+    for (const std::string& name : use.unmatched) names.push_back(quoted_name(name));
+    std::fprintf(stderr, "glm-image: warning: %s: %zu of its tensors fit no matrix of the model and are not used: %s\n",
+                 use.choice.file.c_str(), names.size(), listed(names, 4).c_str());
   }
 }
 

@@ -10,6 +10,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/listing.h"
 
 namespace glmimage {
 namespace {
@@ -27,10 +28,7 @@ bool starts_with_any(const std::string& name, const std::vector<std::string>& pr
 // The first few faults of one kind, and how many more there are.
 void append_faults(std::string& message, const std::string& title, const std::vector<std::string>& faults) {
   if (faults.empty()) return;
-  constexpr size_t kShown = 8;
-  message += concat("; ", faults.size(), " ", title, ": ");
-  for (size_t i = 0; i < std::min(faults.size(), kShown); ++i) message += (i ? ", " : "") + faults[i];
-  if (faults.size() > kShown) message += ", …";
+  message += concat("; ", faults.size(), " ", title, ": ", listed(faults));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "core/listing.h"
 #include "core/json.h"
 
 namespace glmimage {
@@ -19,13 +20,6 @@ constexpr const char* kStems[] = {"model", "diffusion_pytorch_model"};
 
 bool ends_with(const std::string& text, const std::string& ending) {
   return text.size() >= ending.size() && text.compare(text.size() - ending.size(), ending.size(), ending) == 0;
-}
-
-std::string joined(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 8;
-  std::string out;
-  for (size_t i = 0; i < std::min(names.size(), kShown); ++i) out += (i ? ", " : "") + names[i];
-  return names.size() > kShown ? out + ", …" : out;
 }
 
 std::vector<std::string> file_names(const fs::path& folder) {
@@ -48,7 +42,7 @@ std::string choose(const fs::path& folder, const std::vector<std::string>& names
     if (std::find(candidates.begin(), candidates.end(), stem + ending) != candidates.end()) return stem + ending;
   }
   if (candidates.size() > 1) {
-    fail(ErrorKind::checkpoint, folder.string(), ": several files could be the weights (", joined(candidates),
+    fail(ErrorKind::checkpoint, folder.string(), ": several files could be the weights (", listed(candidates),
          ") and none is called model", ending, " or diffusion_pytorch_model", ending,
          ending == kWeightsEnding ? ": is the index (*.safetensors.index.json) missing?" : "");
   }
@@ -86,7 +80,7 @@ std::vector<std::string> shard_names(const fs::path& index, const std::map<std::
   }
   if (!missing.empty()) {
     fail(ErrorKind::checkpoint, index.string(), ": ", missing.size(), " of its ", shards.size(),
-         " weight files are missing: ", joined(missing), ": an incomplete download?");
+         " weight files are missing: ", listed(missing), ": an incomplete download?");
   }
   return {shards.begin(), shards.end()};
 }
@@ -131,7 +125,7 @@ WeightFiles WeightFiles::open(const fs::path& folder) {
   }
   if (!absent.empty()) {
     fail(ErrorKind::checkpoint, (folder / index).string(), ": ", absent.size(),
-         " tensors are not in the files it names: ", joined(absent), ": files of different downloads?");
+         " tensors are not in the files it names: ", listed(absent), ": files of different downloads?");
   }
   return out;
 }

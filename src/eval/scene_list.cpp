@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/listing.h"
 #include "eval/scenes.h"
 #include "train/data/captions.h"
 #include "train/world/world_tables.h"
@@ -59,9 +60,7 @@ std::string text_field(const json& line, const char* field) {
 void refuse_unknown_fields(const json& object, const std::vector<std::string>& known) {
   for (const auto& [field, value] : object.items()) {
     if (std::find(known.begin(), known.end(), field) != known.end()) continue;
-    std::string list;
-    for (const std::string& name : known) list += (list.empty() ? "" : ", ") + name;
-    fail(ErrorKind::usage, "field '", field, "' is not known; known are: ", list);
+    fail(ErrorKind::usage, "field '", field, "' is not known; known are: ", listed(known, known.size()));
   }
 }
 

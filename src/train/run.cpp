@@ -55,7 +55,7 @@ Run::Run(const StageOptions& options, Beginning beginning, RunParts parts)
       parts_(placed(std::move(parts), options.device)),
       device_(options.device),
       stop_(options.stop),
-      states_(options.out / "state"),
+      states_(options.out),
       optimiser_(parts_.trained, config_.optimiser),
       ema_(parts_.trained, config_.ema_decay),
       log_(config_, options.out, beginning_.step),
@@ -165,7 +165,7 @@ void Run::save(int64_t next_step) {
     write_safetensors(folder / "weights.safetensors", named_tensors(weights));
     write_safetensors(folder / "optimiser.safetensors", optimiser_.state());
     if (config_.ema_decay > 0) write_safetensors(folder / "ema.safetensors", ema_.state());
-    write_json_file(folder / "state.json", {{"stage", config_.stage},
+    write_json_file(folder / SavedStates::kAbout, {{"stage", config_.stage},
                                             {"step", next_step},
                                             {"origin", beginning_.origin.string()},
                                             {"init", beginning_.init.string()},

@@ -17,8 +17,8 @@ using testing::HasSubstr;
 void fill(const fs::path& folder) { std::ofstream(folder / "state.json") << "{}"; }
 
 TEST(SavedStates, ComeInTheOrderOfTheirSteps) {
-  const fs::path folder = fresh_folder("states_order") / "state";
-  const SavedStates states(folder);
+  const SavedStates states(fresh_folder("states_order"));
+  const fs::path& folder = states.folder();
   EXPECT_TRUE(states.finished().empty());
   for (int64_t step : {5, 99999999, 100000000}) states.save(step, 3, fill);
   fs::create_directories(folder / "step-7.bak");
@@ -31,8 +31,8 @@ TEST(SavedStates, ComeInTheOrderOfTheirSteps) {
 }
 
 TEST(SavedStates, AFaultLeavesTheLastWholeOne) {
-  const fs::path folder = fresh_folder("states_fault") / "state";
-  const SavedStates states(folder);
+  const SavedStates states(fresh_folder("states_fault"));
+  const fs::path& folder = states.folder();
   const auto full = [](const fs::path& part) {
     std::ofstream(part / "weights") << "half";
     fail(ErrorKind::io, "no space left");
@@ -60,7 +60,7 @@ TEST(SavedStates, AFolderThatCannotBeMadeIsAFaultOfTheDisk) {
   fs::create_directories(file.parent_path());
   std::ofstream(file) << "a file where a folder should be";
   try {
-    SavedStates(file / "state").save(1, 1, fill);
+    SavedStates(file).save(1, 1, fill);
     ADD_FAILURE() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::io);

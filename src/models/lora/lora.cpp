@@ -12,13 +12,12 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/listing.h"
 #include "core/safetensors.h"
 #include "models/lora/config.h"
 
 namespace glmimage {
 namespace {
-
-constexpr size_t kShown = 8;
 
 // "attn1.to_q.weight" -> "attn1.to_q"
 std::string module_of(const Parameter& p) { return p.name.substr(0, p.name.rfind('.')); }
@@ -65,12 +64,6 @@ at::Tensor finite(const LoraFile& file, const std::string& name, const at::Tenso
          " holds values that are not finite");
   }
   return wide;
-}
-
-std::string listed(const std::vector<std::string>& texts) {
-  std::string out;
-  for (size_t i = 0; i < std::min(texts.size(), kShown); ++i) out += (i ? ", " : "") + texts[i];
-  return texts.size() > kShown ? out + ", …" : out;
 }
 
 // The entries of the adapter's own list that belong to one matrix.

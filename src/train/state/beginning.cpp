@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/listing.h"
 #include "train/state/saved_states.h"
 
 namespace glmimage::train {
@@ -13,17 +14,16 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr const char* kStates = "state";
 
 // The newest state of a run's folder; empty: none.
 fs::path newest_state(const fs::path& run) {
-  const std::vector<fs::path> states = SavedStates(run / kStates).finished();
+  const std::vector<fs::path> states = SavedStates(run).finished();
   return states.empty() ? fs::path() : states.back();
 }
 
 // `folder` is a state itself or a run's folder.
 fs::path state_in(const fs::path& folder) {
-  if (fs::exists(folder / "state.json")) return folder;
+  if (fs::exists(folder / SavedStates::kAbout)) return folder;
   const fs::path state = newest_state(folder);
   if (state.empty()) {
     fail(ErrorKind::usage, folder.string(),
@@ -51,9 +51,8 @@ void check_settings(const JsonObject& state, const TrainConfig& config) {
   saved.fields().read(state.object("config").value(), state.file().string());
   const std::vector<std::string> differences = settings_that_differ(saved, config);
   if (differences.empty()) return;
-  std::string list;
-  for (const std::string& each : differences) list += (list.empty() ? "" : ", ") + each;
-  fail(ErrorKind::usage, state.file().parent_path().string(), " was trained with other settings: ", list,
+  fail(ErrorKind::usage, state.file().parent_path().string(), " was trained with other settings: ",
+       listed(differences, differences.size()),
        "; give the same ones, another --out, or --resume never");
 }
 
@@ -76,14 +75,14 @@ fs::path choose(const StageOptions& options) {
   switch (options.resume.from) {
     case Resume::From::newest: return own;
     case Resume::From::never:
-      set_aside(options.out / kStates);
+      set_aside(SavedStates(options.out).folder());
       set_aside(options.out / "metrics.jsonl");
       return {};
     case Resume::From::folder: break;
   }
   if (own.empty()) return state_in(options.resume.folder);
   // The same command again, after the run that began there was stopped: its own states are further.
-  if (JsonObject::open(own / "state.json").text_or("origin", "") == fs::weakly_canonical(options.resume.folder)) {
+  if (JsonObject::open(own / SavedStates::kAbout).text_or("origin", "") == fs::weakly_canonical(options.resume.folder)) {
     return own;
   }
   fail(ErrorKind::usage, options.out.string(), ": holds states of its own, and --resume ",
@@ -99,7 +98,7 @@ Beginning begin_run(const std::string& stage, const StageOptions& options) {
   std::error_code error;
   fs::create_directories(options.out, error);
   if (error) fail(ErrorKind::io, options.out.string(), ": cannot be made: ", error.message());
-  SavedStates(options.out / kStates).remove_half_written();
+  SavedStates(options.out).remove_half_written();
 
   Beginning begin{.stage = stage,
                   .state = choose(options),
@@ -107,7 +106,7 @@ Beginning begin_run(const std::string& stage, const StageOptions& options) {
                   .origin = {},
                   .init = options.init.empty() ? fs::path() : fs::weakly_canonical(options.init)};
   if (!begin.state.empty()) {
-    const JsonObject state = JsonObject::open(begin.state / "state.json");
+    const JsonObject state = JsonObject::open(begin.state / SavedStates::kAbout);
     if (state.text("stage") != stage) {
       state.reject("stage", concat("is '", state.text("stage"), "', not '", stage, "': another stage's run"));
     }

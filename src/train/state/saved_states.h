@@ -11,7 +11,11 @@ namespace glmimage::train {
 // are synced, and it is renamed when it is whole: whatever happens, the last whole state stays.
 class SavedStates {
  public:
-  explicit SavedStates(std::filesystem::path folder) : folder_(std::move(folder)) {}
+  static constexpr const char* kAbout = "state.json";  // the file of a state that says what it is of
+
+  explicit SavedStates(const std::filesystem::path& run) : folder_(run / "state") {}
+
+  const std::filesystem::path& folder() const { return folder_; }
 
   // Whole states, oldest first.
   std::vector<std::filesystem::path> finished() const;
