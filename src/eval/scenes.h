@@ -19,9 +19,9 @@ struct EvalScene {
   bool says_places = true;      // false: the objects may lie anywhere
 };
 
-// `count` scenes of the world, from a stream of random numbers that no training draws from. Scene i is a pure function
-// of (seed, i): a longer list begins with the shorter one. Prompts are the canonical captions, which leave nothing of
-// what is measured unsaid.
+// `count` scenes of the world that are held out from training (World::sample_held_out), from a stream of random numbers
+// that no training draws from. Scene i is a pure function of (seed, i): a longer list begins with the shorter one.
+// Prompts are the canonical captions, which leave nothing of what is measured unsaid.
 std::vector<EvalScene> sample_scenes(const world::World& world, uint64_t seed, int64_t count);
 
 // A list of somebody's own, one JSON object a line (docs/evaluation.md). Throws ErrorKind::usage with file and line for

@@ -15,7 +15,7 @@ FileLock::FileLock(const std::filesystem::path& file) : file_(file) {
   fd_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (fd_ < 0) fail(ErrorKind::io, file.string(), ": cannot be made: ", std::strerror(errno));
   const int result = ::flock(fd_, LOCK_EX | LOCK_NB);
-  held_ = result == 0 || errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS;
+  held_ = result == 0 || errno != EWOULDBLOCK;  // any other fault: no locks here, and nobody to wait for
 }
 
 FileLock::~FileLock() {
