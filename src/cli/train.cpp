@@ -82,6 +82,7 @@ void refuse_unread(const TrainCommand& command) {
   refuse("--data", !given.data.empty());
   refuse("--init", !command.init.empty());
   refuse("--resume", command.resume != "auto");
+  refuse("--device", command.device != "cpu");
   for (const auto& [setting, value] : given.values) refuse(flag_of(setting).c_str(), true);
 }
 

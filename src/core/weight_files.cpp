@@ -5,8 +5,8 @@
 #include <system_error>
 
 #include "core/error.h"
-#include "core/listing.h"
 #include "core/json.h"
+#include "core/listing.h"
 
 namespace glmimage {
 namespace {

@@ -166,10 +166,12 @@ void Run::save(int64_t next_step) {
     write_safetensors(folder / "optimiser.safetensors", optimiser_.state());
     if (config_.ema_decay > 0) write_safetensors(folder / "ema.safetensors", ema_.state());
     write_json_file(folder / SavedStates::kAbout, {{"stage", config_.stage},
-                                            {"step", next_step},
-                                            {"origin", beginning_.origin.string()},
-                                            {"init", beginning_.init.string()},
-                                            {"config", config_.fields().to_json()}});
+                                                   {"step", next_step},
+                                                   {"origin", beginning_.origin.string()},
+                                                   {"init", beginning_.init.string()},
+                                                   {"skipped", skipped_},
+                                                   {"skipped_in_a_row", skipped_in_a_row_},
+                                                   {"config", config_.fields().to_json()}});
   });
   saved_ = next_step;
 }
@@ -183,6 +185,9 @@ void Run::restore() {
   }
   optimiser_.load_state(SafetensorsFile::open(folder / "optimiser.safetensors"));
   if (config_.ema_decay > 0) ema_.load_state(SafetensorsFile::open(folder / "ema.safetensors"));
+  const JsonObject about = JsonObject::open(folder / SavedStates::kAbout);
+  skipped_ = about.integer("skipped");
+  skipped_in_a_row_ = about.integer("skipped_in_a_row");
 }
 
 }  // namespace glmimage::train

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "core/image.h"
 #include "pipeline/pipeline.h"
 #include "train/stage_helpers.h"
@@ -177,6 +179,28 @@ TEST_F(StagesTest, GoOnBitForBitWithWarmAndColdCaches) {
       EXPECT_EQ(first_difference(straight.out / "final" / weights, broken.out / "final" / weights), "") << cache;
     }
   }
+}
+
+// A vocabulary of other captions numbers other words: the embeddings of the state would be theirs.
+TEST_F(StagesTest, ALanguageModelGoesOnWithItsOwnWordsAlone) {
+  const fs::path pictures = album(root_ / "renamed", 8);
+  StageOptions options = on_album("ar", "renamed_run", 2);
+  options.config.data = {pictures};
+  train_ar(options);
+  const auto words = [&] {
+    std::ifstream stream(options.out / "final/processor/tokenizer.json");
+    return std::string(std::istreambuf_iterator<char>(stream), {});
+  };
+  const std::string learned = words();
+  options.config.steps = 4;
+  train_ar(options);  // the same words: it goes on
+  for (const auto& entry : fs::directory_iterator(pictures)) {
+    if (entry.path().extension() == ".txt") std::ofstream(entry.path()) << "quite another thing to be seen here";
+  }
+  options.config.steps = 6;
+  EXPECT_THAT(message_of([&] { train_ar(options); }, ErrorKind::usage), HasSubstr("learned from other captions"));
+  EXPECT_EQ(words(), learned);
+  EXPECT_FALSE(fs::exists(options.out / "vocabulary.part"));
 }
 
 TEST_F(StagesTest, BrokenPicturesAreLeftOutAndNamed) {

@@ -3,6 +3,9 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 
+#include <optional>
+
+#include "core/autocast.h"
 #include "core/error.h"
 #include "text/chat_template.h"
 #include "train/data/content_hash.h"
@@ -38,6 +41,7 @@ const VisualTokenizer& TokenEncoder::model() const {
 
 at::Tensor TokenEncoder::encode(const DataBatch& batch) const {
   at::NoGradGuard no_grad;
+  const Autocast none(device_, std::nullopt);  // the same numbers, whoever asks
   std::vector<at::Tensor> parts;
   const auto add = [&](const std::vector<Image>& pictures, Grid grid) {
     const at::Tensor patches = half_size_patches(pictures, grid, preprocess_).to(device_);  // (B, n, 3·p·p)
@@ -63,6 +67,7 @@ const Vae& LatentEncoder::model() const {
 
 at::Tensor LatentEncoder::encode(const DataBatch& batch) const {
   at::NoGradGuard no_grad;
+  const Autocast none(device_, std::nullopt);
   std::vector<at::Tensor> parts;
   const auto add = [&](const std::vector<Image>& pictures) {
     const Vae& vae = model();

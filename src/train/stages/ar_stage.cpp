@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <fstream>
+#include <iterator>
 
 #include "core/error.h"
 #include "core/rng.h"
@@ -42,13 +44,38 @@ ChatTemplate open_chat(const fs::path& processor, const ArConfig& config) {
   return ChatTemplate::open(processor, {config.begin_image_id, config.end_image_id, config.image_placeholder_id});
 }
 
-std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& preset, const DataSet& data) {
+std::string text_of(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+// processor/ and tokenizer/ of a new language model, in final/ from the start. The same captions give the same
+// vocabulary; a run that goes on refuses others, as the embeddings it saved would belong to other words.
+ArConfig learn_vocabulary(const StageOptions& options, const Beginning& beginning, const Preset& preset,
+                          const DataSet& data) {
+  const fs::path made = options.out / "vocabulary.part", table = "processor/tokenizer.json";
+  const ArConfig config = write_text_parts(made, preset, captions_to_learn(data));
+  const fs::path before =
+      beginning.state.empty() ? fs::path() : beginning.state.parent_path().parent_path() / "final" / table;
+  const bool differs = fs::exists(before) && text_of(before) != text_of(made / table);
+  if (!differs) copy_text_parts(made, options.out / "final");
+  fs::remove_all(made);
+  if (differs) {
+    fail(ErrorKind::usage, beginning.state.string(),
+         ": its vocabulary was learned from other captions than the data has now; give the same data, or begin a new "
+         "run with --init");
+  }
+  return config;
+}
+
+std::unique_ptr<StartedModel> start(const StageOptions& options, const Beginning& beginning, const Preset& preset,
+                                    const DataSet& data) {
   const fs::path final_folder = options.out / "final";
   const bool adapter = options.config.lora.rank > 0;
   ArConfig config = preset.ar;
   fs::path weights, processor = final_folder / "processor";
   if (options.init.empty()) {
-    config = write_text_parts(final_folder, preset, captions_to_learn(data));
+    config = learn_vocabulary(options, beginning, preset, data);
   } else {
     weights = init_part(options.init, "vision_language_encoder");
     if (adapter) {
@@ -86,7 +113,7 @@ void train_ar(const StageOptions& options) {
     fail(ErrorKind::usage, "the tokenizer in ", tokenizer.string(), " has ", visual.vq.codes,
          " codes and the language model ", preset.ar.codebook_size, "; of two presets?");
   }
-  const std::unique_ptr<StartedModel> started = start(options, preset, data);
+  const std::unique_ptr<StartedModel> started = start(options, beginning, preset, data);
   ArModel& model = started->model;
   const EncodedData encoded(data, std::move(tokens), nullptr, encoded_options(options));
   if (!encoded.complete()) return;

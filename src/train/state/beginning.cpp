@@ -14,7 +14,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-
 // The newest state of a run's folder; empty: none.
 fs::path newest_state(const fs::path& run) {
   const std::vector<fs::path> states = SavedStates(run).finished();
@@ -51,8 +50,8 @@ void check_settings(const JsonObject& state, const TrainConfig& config) {
   saved.fields().read(state.object("config").value(), state.file().string());
   const std::vector<std::string> differences = settings_that_differ(saved, config);
   if (differences.empty()) return;
-  fail(ErrorKind::usage, state.file().parent_path().string(), " was trained with other settings: ",
-       listed(differences, differences.size()),
+  fail(ErrorKind::usage, state.file().parent_path().string(),
+       " was trained with other settings: ", listed(differences, differences.size()),
        "; give the same ones, another --out, or --resume never");
 }
 
@@ -82,7 +81,8 @@ fs::path choose(const StageOptions& options) {
   }
   if (own.empty()) return state_in(options.resume.folder);
   // The same command again, after the run that began there was stopped: its own states are further.
-  if (JsonObject::open(own / SavedStates::kAbout).text_or("origin", "") == fs::weakly_canonical(options.resume.folder)) {
+  if (JsonObject::open(own / SavedStates::kAbout).text_or("origin", "") ==
+      fs::weakly_canonical(options.resume.folder)) {
     return own;
   }
   fail(ErrorKind::usage, options.out.string(), ": holds states of its own, and --resume ",
