@@ -173,7 +173,7 @@ def tokenizer_step(s):
         return (
             F.cross_entropy(heads.name_alone(scaled), labels)
             + 0.5 * F.cross_entropy(heads.name(x), labels)
-            + 0.3 * F.cross_entropy(heads.part_alone(scaled), parts)
+            + F.cross_entropy(heads.part_alone(scaled), parts)
             + 0.3 * F.cross_entropy(heads.background_alone(scaled), background)
             + F.mse_loss(heads.look(x), looks)
             + s.code_width * (0.25 * F.mse_loss(z, q.detach()) + F.mse_loss(q, z.detach()))
