@@ -43,7 +43,7 @@ class Sizes:
     vision_width: int = 160
     vision_heads: int = 4
     vision_image: int = 64
-    codes: int = 1024
+    codes: int = 1536
     code_width: int = 32
     glyph_width: int = 128
     glyph_layers: int = 3
@@ -61,7 +61,7 @@ class Sizes:
     ar_kv_heads: int = 1
     ar_feed_forward: int = 512
     vocabulary: int = 1936
-    visual_vocabulary: int = 1152
+    visual_vocabulary: int = 1664
     mrope_section: tuple = (4, 6, 6)
     vae_batch: int = 8
     vae_side: int = 64
