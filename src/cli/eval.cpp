@@ -1,5 +1,6 @@
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -20,6 +21,7 @@
 #include "eval/contact_sheet.h"
 #include "eval/scenes.h"
 #include "eval/totals.h"
+#include "train/data/data_config.h"
 
 namespace glmimage::cli {
 namespace {
@@ -43,6 +45,7 @@ struct EvalOptions {
   int64_t count = 50;
   uint64_t seed = 1;
   std::optional<int64_t> size;
+  world::Languages languages = world::Languages::english;
 };
 
 // Inside of a picture nothing is told, only asked whether to stop.
@@ -171,7 +174,7 @@ int evaluate(const EvalOptions& options, bool scenes_given) {
 
   const int64_t size = picture_size(options, pipeline);
   request.width = request.height = size;
-  const world::World world = world::World::open({.size = size});
+  const world::World world = world::World::open({.size = size, .languages = options.languages});
   const std::vector<eval::EvalScene> scenes =
       scenes_given ? eval::read_scenes(world, options.scenes) : eval::sample_scenes(world, options.seed, options.count);
   eval::Checker checker(world, eval::WordReader::open());
@@ -231,6 +234,10 @@ void add_eval(CLI::App& app, Command& run) {
   command->add_option("--seed", options->seed, "Of the scenes; picture i is drawn with seed S + i")
       ->capture_default_str();
   command->add_option("--size", options->size, "Pixels a side, a multiple of 8; default: the model's own size");
+  const auto& languages = train::EnumNames<world::Languages>::names;
+  command->add_option("--languages", options->languages, "Of the words: english, or english_and_chinese")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, world::Languages>(languages.begin(), languages.end())))
+      ->default_str(languages.front().first);
   command->add_option("-o,--out", options->out, "Folder for eval.json, contact_sheet.html and the pictures");
   add_draw_options(*command, options->draw);
   command->callback(

@@ -4,13 +4,57 @@
 #include <ATen/ops/mean.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/rsqrt.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "kernels/cpu/rms_norm.h"
+#include "kernels/schema.h"
 
 namespace glmimage::kernels {
+namespace {
 
-at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+at::Tensor composition(const at::Tensor& x, const at::Tensor& weight, double eps) {
   at::Tensor wide = x.to(at::kFloat);                                                 // (…, C)
   at::Tensor scale = at::rsqrt(at::mean(wide * wide, {-1}, /*keepdim=*/true) + eps);  // (…, 1)
   return weight * (wide * scale).to(x.scalar_type());
+}
+
+class NormOnCpu : public torch::autograd::Function<NormOnCpu> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double eps) {
+    const cpu::NormedRows out = cpu::rms_norm(x, weight, eps);
+    context->save_for_backward({x, weight, out.scale});
+    return out.y;
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    const variable_list saved = context->get_saved_variables();
+    const cpu::RmsNormGradients out = cpu::rms_norm_gradients(grads[0], saved[0], saved[1], saved[2]);
+    return {out.x, out.weight, {}};
+  }
+};
+
+at::Tensor on_cpu(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  return cpu::can_norm(x, weight) ? cpu::rms_norm(x, weight, eps).y : composition(x, weight, eps);
+}
+
+at::Tensor on_cpu_with_gradient(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  return cpu::can_norm(x, weight) ? NormOnCpu::apply(x, weight, eps) : composition(x, weight, eps);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(glm_image, m) {
+  m.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor");
+  m.impl("rms_norm", c10::DispatchKey::CompositeImplicitAutograd, composition);
+  m.impl("rms_norm", c10::DispatchKey::CPU, on_cpu);
+  m.impl("rms_norm", c10::DispatchKey::AutogradCPU, on_cpu_with_gradient);
+}
+
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  static const auto op = find_operator<at::Tensor(const at::Tensor&, const at::Tensor&, double)>("glm_image::rms_norm");
+  return op.call(x, weight, eps);
 }
 
 }  // namespace glmimage::kernels

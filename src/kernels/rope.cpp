@@ -2,10 +2,15 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "kernels/cpu/rope.h"
+#include "kernels/schema.h"
 
 namespace glmimage::kernels {
+namespace {
 
-at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+at::Tensor composition(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   const int64_t half = cos.size(-1), rotary = 2 * half, width = x.size(-1);
   at::Tensor first = x.narrow(-1, 0, half).to(cos.scalar_type());      // (…, R/2)
   at::Tensor second = x.narrow(-1, half, half).to(cos.scalar_type());  // (…, R/2)
@@ -13,6 +18,44 @@ at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
   at::Tensor y2 = (second * cos + first * sin).to(x.scalar_type());
   if (rotary == width) return at::cat({y1, y2}, -1);
   return at::cat({y1, y2, x.narrow(-1, rotary, width - rotary)}, -1);
+}
+
+class TurnOnCpu : public torch::autograd::Function<TurnOnCpu> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
+                            const at::Tensor& sin) {
+    context->save_for_backward({cos, sin});
+    return cpu::turn(x, cos, sin, /*back=*/false);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 const torch::autograd::variable_list& grads) {
+    const torch::autograd::variable_list saved = context->get_saved_variables();
+    const at::Tensor grad = grads[0].stride(-1) == 1 ? grads[0] : grads[0].contiguous();
+    return {cpu::turn(grad, saved[0], saved[1], /*back=*/true), {}, {}};
+  }
+};
+
+at::Tensor on_cpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  return cpu::can_turn(x, cos, sin) ? cpu::turn(x, cos, sin, /*back=*/false) : composition(x, cos, sin);
+}
+
+at::Tensor on_cpu_with_gradient(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  return cpu::can_turn(x, cos, sin) ? TurnOnCpu::apply(x, cos, sin) : composition(x, cos, sin);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(glm_image, m) {
+  m.def("rope(Tensor x, Tensor cos, Tensor sin) -> Tensor");
+  m.impl("rope", c10::DispatchKey::CompositeImplicitAutograd, composition);
+  m.impl("rope", c10::DispatchKey::CPU, on_cpu);
+  m.impl("rope", c10::DispatchKey::AutogradCPU, on_cpu_with_gradient);
+}
+
+at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  static const auto op =
+      find_operator<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&)>("glm_image::rope");
+  return op.call(x, cos, sin);
 }
 
 }  // namespace glmimage::kernels

@@ -7,6 +7,7 @@
 #include "core/memory.h"
 #include "core/weight_files.h"
 #include "pipeline/adapters.h"
+#include "pipeline/prior.h"
 
 namespace glmimage {
 namespace {
@@ -73,7 +74,7 @@ std::unique_ptr<const Pipeline::Parts> Pipeline::Parts::load(const PipelineOptio
   step(progress, Stage::load, 0, kSteps);
   ArModel ar = ArModel::load(folder / "vision_language_encoder", placement);
   adapters.merge_into(ar);
-  const ControlIds control{ar.config.begin_image_id, ar.config.end_image_id, ar.config.image_placeholder_id};
+  const ControlIds control = control_ids(ar.config);
   step(progress, Stage::load, 1, kSteps);
   VisualTokenizer visual_tokenizer = VisualTokenizer::open(folder / "vision_language_encoder", placement);
   step(progress, Stage::load, 2, kSteps);

@@ -61,6 +61,10 @@ at::Tensor decode_one(const ArModel& model, int64_t id, const Rope& rope, KvCach
 
 }  // namespace
 
+ControlIds control_ids(const ArConfig& config) {
+  return {config.begin_image_id, config.end_image_id, config.image_placeholder_id};
+}
+
 std::vector<int64_t> place_sources(std::vector<int64_t> ids, const std::vector<VisualTokens>& sources,
                                    int64_t placeholder) {
   std::vector<int64_t> visual;

@@ -11,6 +11,7 @@
 #include "models/tokens.h"
 #include "pipeline/progress.h"
 #include "pipeline/sampler.h"
+#include "text/chat_template.h"
 
 namespace glmimage {
 
@@ -28,6 +29,9 @@ struct PriorResult {
   std::optional<VisualTokens> draft;
   VisualTokens target;
 };
+
+// What the prompt's template must agree with the language model in.
+ControlIds control_ids(const ArConfig& config);
 
 // The ids with the sources' visual ids in place of the placeholders, which must be equally many.
 // Throws ErrorKind::usage otherwise.

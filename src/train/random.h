@@ -10,7 +10,6 @@ enum class Stream : uint64_t {
   init = 1,
   data = 2,
   noise = 3,
-  drop = 4,
   held_out = 5,
   codebook = 6,
   samples = 7,   // pictures drawn while training, to look at

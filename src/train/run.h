@@ -67,7 +67,6 @@ class Run {
   void note_held_out();
   // Puts the averaged weights into the modules. Call once, after the loop.
   void apply_ema() { ema_.apply(); }
-  const TrainConfig& config() const { return config_; }
 
  private:
   Pass forward(int64_t pass, const PassFunction& pass_of) const;

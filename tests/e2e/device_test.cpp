@@ -109,9 +109,10 @@ TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
     const test::ProcessResult result = test::run_process(options);
     ASSERT_EQ(result.exit_code, 0) << options.arguments[2] << "\n" << result.err;
   };
-  const auto expect_equal = [&](const std::string& name, const std::string& stage, Arguments more) {
+  const auto expect_equal = [&](const std::string& name, const std::string& stage, Arguments more,
+                                const char* steps = "3") {
     const Arguments arguments = {
-        "train",   stage, "--preset", "tiny",     "--data", "synthetic:32",     "--steps",   "3",
+        "train",   stage, "--preset", "tiny",     "--data", "synthetic:32",     "--steps",   steps,
         "--batch", "2",   "--set",    "warmup=0", "--set",  "held_out_every=2", "--threads", "1"};
     more.insert(more.begin(), arguments.begin(), arguments.end());
     more.insert(more.end(), {"--out", cpu / name});
@@ -136,7 +137,9 @@ TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
     more.insert(more.end(), {"--vae", vae, "--tokenizer", tokenizer});
     return more;
   };
-  expect_equal("dit", "dit", with_parts({"--set", "sample_every=3", "--set", "recompute=true"}));
+  const Arguments dit = with_parts({"--set", "sample_every=3", "--set", "recompute=true"});
+  expect_equal("dit", "dit", dit);
+  expect_equal("dit", "dit", dit, "6");  // goes on from the saved state
   expect_equal("frozen", "dit", with_parts({"--set", "dit.train_text_encoder=false"}));
   expect_equal("ar", "ar", {"--tokenizer", tokenizer});
   run({"train", "assemble", "--vae", vae, "--dit", cpu / "dit/final", "--ar", cpu / "ar/final", "--out", base});

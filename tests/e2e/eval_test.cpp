@@ -105,11 +105,33 @@ TEST(Eval, ReadsAListAndPrintsJson) {
   expect_failure(run_process(glm_image(eval({"--scenes", list}))), 2, {"scenes.jsonl:3: ", "griffin"});
 }
 
+// Worlds with Chinese: their words are painted, and read where tesseract has the language.
+TEST(Eval, ReadsChinese) {
+  const ProcessResult result =
+      run_process(glm_image(eval({"--languages", "english_and_chinese", "--count", "40", "--seed", "2", "--json"})));
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const bool told_unread = result.err.find("chi-sim") != std::string::npos || !has_tesseract();
+  int chinese = 0, right = 0;
+  for (const json& picture : json::parse(result.out)["pictures"]) {
+    const std::string prompt = picture["prompt"];
+    if (std::all_of(prompt.begin(), prompt.end(), [](char c) { return static_cast<signed char>(c) >= 0; })) continue;
+    chinese += 1;
+    if (told_unread) {
+      EXPECT_FALSE(picture["truth"].contains("word")) << prompt;
+    } else {
+      right += picture["truth"]["word"]["right"].get<bool>() ? 1 : 0;
+    }
+  }
+  ASSERT_GT(chinese, 0);
+  if (!told_unread) EXPECT_GE(2 * right, chinese);
+}
+
 TEST(Eval, RefusesBadOptions) {
   expect_failure(run_process(glm_image({"eval", "--model", "no/such/model"})), 3, {"no/such/model", "--model"});
   expect_failure(run_process(glm_image(eval({"--steps", "0"}))), 2, {"steps"});
   expect_failure(run_process(glm_image(eval({"--scenes", "no/list.jsonl"}))), 2, {"no/list.jsonl"});
   expect_failure(run_process(glm_image(eval({"--scenes", "a", "--count", "3"}))), 2, {"--count"});
+  expect_failure(run_process(glm_image(eval({"--languages", "klingon"}))), 2, {"--languages", "english_and_chinese"});
   Arguments odd = eval({});
   *std::find(odd.begin(), odd.end(), "128") = "100";
   expect_failure(run_process(glm_image(odd)), 2, {"--size", "100"});

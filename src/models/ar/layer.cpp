@@ -1,12 +1,13 @@
 #include "models/ar/layer.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/silu.h>
 
 #include "core/error.h"
 #include "kernels/attention.h"
 #include "kernels/rope.h"
+#include "kernels/swiglu.h"
 
 namespace glmimage {
 
@@ -44,14 +45,23 @@ bool ArAttention::fused() const {
          v.weight.is_alias_of(qkv_weight);
 }
 
+// While learning, the parts are what is updated; joining them for one product pays where there are many more tokens
+// than rows to copy.
+bool ArAttention::worth_joining(const at::Tensor& x) const {
+  return at::GradMode::is_enabled() && !adapted() && x.size(0) * x.size(1) > 4 * (q.out + k.out + v.out);
+}
+
 ArAttention::Projected ArAttention::project(const at::Tensor& x, const Rope& rope) const {
   const int64_t batch = x.size(0), tokens = x.size(1);
   auto split_heads = [&](const at::Tensor& y) { return y.view({batch, tokens, -1, head_dim}); };
-  if (fused()) {
-    at::Tensor qkv = split_heads(at::linear(x, qkv_weight, qkv_bias));  // (B, T, Hq + 2·Hkv, hd)
+  if (fused() || worth_joining(x)) {
+    const at::Tensor qkv = split_heads(fused() ? at::linear(x, qkv_weight, qkv_bias)
+                                               : joined_linear(x, {&q, &k, &v}));  // (B, T, Hq + 2·Hkv, hd)
     // Queries and keys turn alike: one pass over both.
-    at::Tensor turned = kernels::rope(qkv.narrow(2, 0, heads + kv_heads), rope.cos, rope.sin);
-    return {turned.narrow(2, 0, heads), turned.narrow(2, heads, kv_heads), qkv.narrow(2, heads + kv_heads, kv_heads)};
+    const std::vector<at::Tensor> parts = qkv.split_with_sizes({heads + kv_heads, kv_heads}, 2);
+    const std::vector<at::Tensor> turned =
+        kernels::rope(parts[0], rope.cos, rope.sin).split_with_sizes({heads, kv_heads}, 2);
+    return {turned[0], turned[1], parts[1]};
   }
   return {kernels::rope(split_heads(q(x)), rope.cos, rope.sin), kernels::rope(split_heads(k(x)), rope.cos, rope.sin),
           split_heads(v(x))};
@@ -97,11 +107,7 @@ void ArMlp::list(ParameterList& list, const std::string& prefix, double init_std
   down.list(list, prefix + ".down_proj", init_std);
 }
 
-at::Tensor ArMlp::operator()(const at::Tensor& x) const {
-  const int64_t width = down.in;
-  at::Tensor both = gate_up(x);  // (B, T, 2F)
-  return down(both.narrow(-1, width, width).mul(at::silu(both.narrow(-1, 0, width))));
-}
+at::Tensor ArMlp::operator()(const at::Tensor& x) const { return down(kernels::swiglu(gate_up(x))); }
 
 ArLayer::ArLayer(const ArConfig& c)
     : attention_input_norm(c.hidden_size, c.rms_norm_eps),

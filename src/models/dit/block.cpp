@@ -1,7 +1,5 @@
 #include "models/dit/block.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/addcmul.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/silu.h>
@@ -9,6 +7,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/modulation.h"
 #include "kernels/rope.h"
 #include "models/dit/init.h"
 
@@ -28,20 +27,9 @@ Modulation modulation(const Linear& norm1, const at::Tensor& e) {
   return {m[0], m[1], m[2], m[3], m[4], m[5], m[6], m[7], m[8], m[9], m[10], m[11]};
 }
 
-// LN(x)·(1 + scale) + shift
-at::Tensor modulate(const at::Tensor& x, const at::Tensor& shift, const at::Tensor& scale) {
-  return at::addcmul(shift, layer_norm(x, kNormEps), 1 + scale);
-}
-
-// [glyphs ; image] along the tokens
-at::Tensor join(const at::Tensor& glyphs, const at::Tensor& image) {
-  return glyphs.size(1) == 0 ? image : at::cat({glyphs, image}, 1);
-}
-
 at::Tensor attention_input(const DitStreams& h, const Modulation& m) {
-  const at::Tensor image = modulate(h.image, m.shift_msa, m.scale_msa);  // (B, N, D)
-  if (h.glyphs.size(1) == 0) return image;
-  return join(modulate(h.glyphs, m.c_shift_msa, m.c_scale_msa), image);  // (B, G + N, D)
+  return kernels::modulated_norm({h.glyphs, m.c_shift_msa, m.c_scale_msa}, {h.image, m.shift_msa, m.scale_msa},
+                                 kNormEps);  // (B, G + N, D)
 }
 
 // References in front of this pass's keys or values.
@@ -115,20 +103,20 @@ at::Tensor DitBlock::attend(const at::Tensor& joint, const DitAttention& context
 DitStreams DitBlock::operator()(const DitStreams& h, const at::Tensor& e, const DitAttention& context,
                                 GlyphOutput output) const {
   const Modulation m = modulation(norm1, e);
-  const int64_t n = h.image.size(1), all_glyphs = h.glyphs.size(1);
+  const int64_t all_glyphs = h.glyphs.size(1);
   const int64_t g = output == GlyphOutput::keep ? all_glyphs : 0;  // glyph tokens that live on
 
   const at::Tensor a = attend(attention_input(h, m), context, all_glyphs - g);  // (B, g + N, D)
-  const at::Tensor x = at::addcmul(h.image, m.gate_msa, a.narrow(1, g, n));     // (B, N, D)
-  const at::Tensor ff_x = modulate(x, m.shift_mlp, m.scale_mlp);                // (B, N, D)
   if (g == 0) {
-    const at::Tensor glyphs = output == GlyphOutput::keep ? h.glyphs : at::Tensor();
-    return {at::addcmul(x, m.gate_mlp, ff(ff_x)), glyphs};
+    const at::Tensor x = kernels::gated_residual({h.image, m.gate_msa}, a);  // (B, N, D)
+    const at::Tensor f = ff(kernels::modulated_norm({x, m.shift_mlp, m.scale_mlp}, kNormEps));
+    return {kernels::gated_residual({x, m.gate_mlp}, f), output == GlyphOutput::keep ? h.glyphs : at::Tensor()};
   }
-  const at::Tensor c = at::addcmul(h.glyphs, m.c_gate_msa, a.narrow(1, 0, g));  // (B, G, D)
-  const at::Tensor ff_c = modulate(c, m.c_shift_mlp, m.c_scale_mlp);            // (B, G, D)
-  const at::Tensor f = ff(join(ff_c, ff_x));                                    // (B, G + N, D): weights read once
-  return {at::addcmul(x, m.gate_mlp, f.narrow(1, g, n)), at::addcmul(c, m.c_gate_mlp, f.narrow(1, 0, g))};
+  const auto [c, x] = kernels::gated_residual({h.glyphs, m.c_gate_msa}, {h.image, m.gate_msa}, a);
+  const at::Tensor f = ff(kernels::modulated_norm({c, m.c_shift_mlp, m.c_scale_mlp}, {x, m.shift_mlp, m.scale_mlp},
+                                                  kNormEps));  // (B, G + N, D): both streams, weights read once
+  const auto [glyphs, image] = kernels::gated_residual({c, m.c_gate_mlp}, {x, m.gate_mlp}, f);
+  return {image, glyphs};
 }
 
 // The streams, the conditioning and the references' keys and values carry gradients: they are the block's inputs.

@@ -1,7 +1,6 @@
 #include "models/dit/model.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/addcmul.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
@@ -12,6 +11,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "core/weight_files.h"
+#include "kernels/modulation.h"
 #include "models/dit/init.h"
 
 namespace glmimage {
@@ -135,7 +135,7 @@ at::Tensor DitModel::key_bias(const DitPrepared& prepared, const ReferenceCache*
 
 at::Tensor DitModel::finish(const at::Tensor& image, const at::Tensor& e, Grid grid) const {
   const std::vector<at::Tensor> m = norm_out(e).unsqueeze(1).chunk(2, -1);  // scale, then shift: (B, 1, D) each
-  const at::Tensor patches = proj_out(at::addcmul(m[1], layer_norm(image, kNormEps), 1 + m[0]));  // (B, N, C·p²)
+  const at::Tensor patches = proj_out(kernels::modulated_norm({image, m[1], m[0]}, kNormEps));  // (B, N, C·p²)
   const int64_t p = config.patch_size;
   return patches.unflatten(2, {-1, p, p})
       .unflatten(1, {grid.height, grid.width})  // (B, h, w, C, p, p)

@@ -1,5 +1,6 @@
 #include "models/layers/layers.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/group_norm.h>
@@ -23,6 +24,16 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
   // In the branch's own type: it is trained in float32 beside weights of fewer bits.
   const at::Tensor inner = at::linear(x.to(low_rank.a.scalar_type()), low_rank.a);  // (…, rank)
   return y.add(at::linear(inner, low_rank.b).to(y.scalar_type()), low_rank.scale);
+}
+
+at::Tensor joined_linear(const at::Tensor& x, const std::vector<const Linear*>& parts) {
+  std::vector<at::Tensor> weights, biases;
+  for (const Linear* part : parts) {
+    weights.push_back(part->weight);
+    if (part->has_bias) biases.push_back(part->bias);
+  }
+  const at::Tensor weight = at::cat(weights, 0);
+  return biases.empty() ? at::linear(x, weight) : at::linear(x, weight, at::cat(biases, 0));
 }
 
 void Embedding::list(ParameterList& list, const std::string& prefix, double init_std) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "core/parameters.h"
 
@@ -29,6 +30,10 @@ struct Linear {
   at::Tensor weight, bias;
   LowRank low_rank;  // not in list(): models/lora lists, fills and merges it
 };
+
+// Linear layers of one input as one product, their outputs side by side: x (…, in) -> (…, sum of out). Their weights
+// are copied behind each other each time. All have a bias or none has; adapters' branches are left out.
+at::Tensor joined_linear(const at::Tensor& x, const std::vector<const Linear*>& parts);
 
 // A table of rows. weight (count, width).
 struct Embedding {

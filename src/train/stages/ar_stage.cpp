@@ -6,6 +6,7 @@
 #include "core/rng.h"
 #include "models/ar/model.h"
 #include "models/lora/lora.h"
+#include "pipeline/prior.h"
 #include "text/chat_template.h"
 #include "train/data/prefetch.h"
 #include "train/random.h"
@@ -39,10 +40,6 @@ struct StartedModel {
   ChatTemplate chat;
   ParameterList trained;  // points into the model
 };
-
-ChatTemplate open_chat(const fs::path& processor, const ArConfig& config) {
-  return ChatTemplate::open(processor, {config.begin_image_id, config.end_image_id, config.image_placeholder_id});
-}
 
 std::string text_of(const fs::path& file) {
   std::ifstream stream(file, std::ios::binary);
@@ -84,7 +81,8 @@ std::unique_ptr<StartedModel> start(const StageOptions& options, const Beginning
       copy_text_parts(options.init, final_folder);
     }
   }
-  std::unique_ptr<StartedModel> out(new StartedModel{ArModel(config), open_chat(processor, config), {}});
+  std::unique_ptr<StartedModel> out(
+      new StartedModel{ArModel(config), ChatTemplate::open(processor, control_ids(config)), {}});
   ParameterList list;
   out->model.list(list);
   if (options.init.empty()) {

@@ -94,8 +94,7 @@ void DitSamples::take_prompts(const StageOptions& options, const Preset& preset)
   }
   const ArModel model = ArModel::load(folder, frozen_placement(options));
   const ArConfig& config = model.config;
-  const ChatTemplate chat =
-      ChatTemplate::open(processor, {config.begin_image_id, config.end_image_id, config.image_placeholder_id});
+  const ChatTemplate chat = ChatTemplate::open(processor, control_ids(config));
   const GenerationConfig generation = GenerationConfig::open(folder);
   const int64_t side = std::max<int64_t>(1, preset.picture_size / kPixelsPerVisualToken);
   for (const std::string& prompt : options.config.prompts) {

@@ -137,6 +137,7 @@ class World {
  private:
   void lay_out(Scene& scene) const;
   Scene draw(Dice& dice) const;
+  Scene sample_either(std::mt19937_64& random, bool held) const;
 
   WorldOptions options_;
   std::shared_ptr<const Assets> assets_;

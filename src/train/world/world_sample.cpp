@@ -95,22 +95,17 @@ Scene World::draw(Dice& dice) const {
   return scene;
 }
 
-Scene World::sample(std::mt19937_64& random) const {
+Scene World::sample_either(std::mt19937_64& random, bool held) const {
   Dice dice(random);
   Scene scene = draw(dice);
-  while (held_out(scene)) scene = draw(dice);
+  while (held_out(scene) != held) scene = draw(dice);
   lay_out(scene);
   scene.caption = sample_caption(scene, options_.languages, dice);
   return scene;
 }
 
-Scene World::sample_held_out(std::mt19937_64& random) const {
-  Dice dice(random);
-  Scene scene = draw(dice);
-  while (!held_out(scene)) scene = draw(dice);
-  lay_out(scene);
-  scene.caption = sample_caption(scene, options_.languages, dice);
-  return scene;
-}
+Scene World::sample(std::mt19937_64& random) const { return sample_either(random, false); }
+
+Scene World::sample_held_out(std::mt19937_64& random) const { return sample_either(random, true); }
 
 }  // namespace glmimage::train::world

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <torch/library.h>
+
+// How a kernel becomes an operator of the namespace glm_image: the dispatcher then chooses the twin of the operands'
+// device, a library that is opened at run time may bring more of them, and where there is none the composition runs.
+namespace glmimage::kernels {
+
+// The operator `name` with its C++ signature, looked up once.
+template <typename Signature>
+c10::TypedOperatorHandle<Signature> find_operator(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+}  // namespace glmimage::kernels

@@ -1,0 +1,55 @@
+#include "kernels/swiglu.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/silu.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "kernels/cpu/swiglu.h"
+#include "kernels/schema.h"
+
+namespace glmimage::kernels {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::variable_list;
+
+at::Tensor composition(const at::Tensor& gate_up) {
+  const int64_t width = gate_up.size(-1) / 2;
+  return at::silu(gate_up.narrow(-1, 0, width)).mul(gate_up.narrow(-1, width, width));
+}
+
+class GateOnCpu : public torch::autograd::Function<GateOnCpu> {
+ public:
+  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate_up) {
+    context->save_for_backward({gate_up});
+    return cpu::swiglu(gate_up);
+  }
+  static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    return {cpu::swiglu_gradient(grads[0], context->get_saved_variables()[0])};
+  }
+};
+
+at::Tensor on_cpu(const at::Tensor& gate_up) {
+  return cpu::can_gate(gate_up) ? cpu::swiglu(gate_up) : composition(gate_up);
+}
+
+at::Tensor on_cpu_with_gradient(const at::Tensor& gate_up) {
+  return cpu::can_gate(gate_up) ? GateOnCpu::apply(gate_up) : composition(gate_up);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(glm_image, m) {
+  m.def("swiglu(Tensor gate_up) -> Tensor");
+  m.impl("swiglu", c10::DispatchKey::CompositeImplicitAutograd, composition);
+  m.impl("swiglu", c10::DispatchKey::CPU, on_cpu);
+  m.impl("swiglu", c10::DispatchKey::AutogradCPU, on_cpu_with_gradient);
+}
+
+at::Tensor swiglu(const at::Tensor& gate_up) {
+  static const auto op = find_operator<at::Tensor(const at::Tensor&)>("glm_image::swiglu");
+  return op.call(gate_up);
+}
+
+}  // namespace glmimage::kernels

@@ -1,0 +1,153 @@
+#include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/cos.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/randn.h>
+#include <ATen/ops/sin.h>
+#include <ATen/ops/tensor.h>
+#include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include <functional>
+#include <tuple>
+#include <vector>
+
+#include "core/rng.h"
+#include "kernels/modulation.h"
+#include "kernels/rms_norm.h"
+#include "kernels/rope.h"
+#include "kernels/swiglu.h"
+#include "support/goldens.h"
+
+// Twins take float32 alone, so the same kernel in float64 is its composition: the oracle, of values and of gradients.
+namespace glmimage::kernels {
+namespace {
+
+using test::relative_error;
+using Tensors = std::vector<at::Tensor>;
+using Kernel = std::function<Tensors(const Tensors&)>;
+
+struct Outcome {
+  Tensors values, grads;
+};
+
+// The kernel's values, and the gradients of a sum of them with random weights.
+Outcome run(const Kernel& kernel, const Tensors& inputs, at::ScalarType dtype, const std::function<at::Tensor(at::Tensor)>& view) {
+  Tensors leaves, seen;
+  for (const at::Tensor& input : inputs) {
+    leaves.push_back(input.to(dtype).detach().requires_grad_(true));
+    seen.push_back(view(leaves.back()));
+  }
+  Outcome out;
+  out.values = kernel(seen);
+  Tensors weights;
+  for (size_t i = 0; i < out.values.size(); ++i) {
+    weights.push_back(at::randn(out.values[i].sizes(), make_generator(100 + i), at::kFloat).to(dtype));
+  }
+  out.grads = torch::autograd::grad(out.values, leaves, weights, std::nullopt, false, /*allow_unused=*/true);
+  return out;
+}
+
+void expect_equal(const Tensors& got, const Tensors& expected) {
+  ASSERT_EQ(got.size(), expected.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    ASSERT_EQ(got[i].defined(), expected[i].defined()) << i;
+    if (!got[i].defined()) continue;
+    EXPECT_EQ(got[i].sizes(), expected[i].sizes()) << i;
+    if (got[i].numel() == 0) continue;
+    EXPECT_LT(relative_error(got[i], expected[i]), 2e-6) << i;
+  }
+}
+
+// Inputs as they are, and as views whose rows do not lie behind each other; on one thread and on several.
+void expect_twin(const Kernel& kernel, const Tensors& inputs) {
+  const auto as_is = [](at::Tensor t) { return t; };
+  const auto strided = [](at::Tensor t) {
+    return at::cat({t, t}, -1).narrow(-1, 0, t.size(-1));
+  };
+  const int threads = at::get_num_threads();
+  for (const auto& view : std::vector<std::function<at::Tensor(at::Tensor)>>{as_is, strided}) {
+    const Outcome expected = run(kernel, inputs, at::kDouble, view);
+    for (const int count : {1, 3}) {
+      at::set_num_threads(count);
+      const Outcome got = run(kernel, inputs, at::kFloat, view);
+      expect_equal(got.values, expected.values);
+      expect_equal(got.grads, expected.grads);
+    }
+  }
+  at::set_num_threads(threads);
+}
+
+at::Tensor drawn(at::IntArrayRef shape, uint64_t seed) { return at::randn(shape, make_generator(seed), at::kFloat); }
+
+TEST(Twins, RmsNorm) {
+  const Kernel kernel = [](const Tensors& in) { return Tensors{rms_norm(in[0], in[1], 1e-5)}; };
+  expect_twin(kernel, {drawn({2, 5, 19}, 1), drawn({19}, 2)});
+  expect_twin(kernel, {drawn({300, 256}, 1), drawn({256}, 2)});  // enough for several threads
+  expect_twin(kernel, {drawn({1, 3}, 1), drawn({3}, 2)});
+}
+
+TEST(Twins, Rope) {
+  for (const int64_t rotary : {4, 10}) {  // part of a head, and the whole
+    for (std::vector<int64_t> shape : {std::vector<int64_t>{3, 1}, std::vector<int64_t>{2, 3, 1}}) {
+      shape.push_back(rotary / 2);
+      const at::Tensor angle = drawn(shape, 3);
+      const Kernel kernel = [&](const Tensors& in) {
+        const at::Tensor a = angle.to(in[0].scalar_type());
+        return Tensors{rope(in[0], a.cos(), a.sin())};
+      };
+      expect_twin(kernel, {drawn({2, 3, 5, 10}, 1)});
+    }
+  }
+  const at::Tensor angle = drawn({100, 1, 32}, 3);
+  expect_twin([&](const Tensors& in) {
+    const at::Tensor a = angle.to(in[0].scalar_type());
+    return Tensors{rope(in[0].transpose(1, 2), a.cos(), a.sin()).transpose(1, 2)};
+  }, {drawn({3, 4, 100, 64}, 1)});
+}
+
+TEST(Twins, SwiGlu) {
+  const Kernel kernel = [](const Tensors& in) { return Tensors{swiglu(in[0])}; };
+  expect_twin(kernel, {drawn({2, 3, 14}, 1)});
+  expect_twin(kernel, {drawn({200, 512}, 1) * 8});
+  const at::Tensor far = at::tensor({-1e30F, -200.0F, -88.0F, 88.0F, 200.0F, 1e30F});  // e^-x beyond float32
+  const at::Tensor out = swiglu(at::cat({far, at::ones_like(far)}));
+  EXPECT_TRUE(out.isfinite().all().item<bool>());
+  EXPECT_TRUE(out.narrow(0, 4, 2).equal(far.narrow(0, 4, 2)));
+  EXPECT_LT(out.narrow(0, 1, 2).abs().max().item<float>(), 1e-30F);
+}
+
+// Factors of each sample, and shared ones; with and without tokens in front.
+TEST(Twins, ModulatedNorm) {
+  const Kernel kernel = [](const Tensors& in) {
+    return Tensors{modulated_norm({in[0], in[1], in[2]}, {in[3], in[4], in[5]}, 1e-5)};
+  };
+  for (const int64_t shared : {1, 3}) {
+    for (const auto& [front, tokens, width] : {std::tuple{2, 5, 19}, std::tuple{0, 4, 8}, std::tuple{30, 200, 256}}) {
+      const auto factor = [&, w = width](uint64_t seed) { return drawn({shared, 1, w}, seed); };
+      expect_twin(kernel, {drawn({3, front, width}, 1), factor(2), factor(3), drawn({3, tokens, width}, 4), factor(5),
+                           factor(6)});
+    }
+  }
+  expect_twin([](const Tensors& in) { return Tensors{modulated_norm({in[0], in[1], in[2]}, 1e-5)}; },
+              {drawn({1, 500, 96}, 1), drawn({1, 1, 96}, 2), drawn({1, 1, 96}, 3)});
+}
+
+TEST(Twins, GatedResidual) {
+  const Kernel kernel = [](const Tensors& in) {
+    const TokenPair out = gated_residual({in[0], in[1]}, {in[2], in[3]}, in[4]);
+    return Tensors{out.first, out.second};
+  };
+  for (const int64_t shared : {1, 3}) {
+    for (const auto& [front, tokens, width] : {std::tuple{2, 5, 19}, std::tuple{0, 4, 8}, std::tuple{30, 200, 256}}) {
+      expect_twin(kernel, {drawn({3, front, width}, 1), drawn({shared, 1, width}, 2), drawn({3, tokens, width}, 3),
+                           drawn({shared, 1, width}, 4), drawn({3, front + tokens, width}, 5)});
+    }
+  }
+  expect_twin([](const Tensors& in) { return Tensors{gated_residual({in[0], in[1]}, in[2])}; },
+              {drawn({2, 7, 16}, 1), drawn({2, 1, 16}, 2), drawn({2, 7, 16}, 3)});
+}
+
+}  // namespace
+}  // namespace glmimage::kernels
