@@ -100,8 +100,7 @@ TwoTensors gated_composition(const Tensor& first, const Tensor& first_gate, cons
 
 TwoTensors add_both(const Tensor& first, const Tensor& first_gate, const Tensor& second, const Tensor& gate,
                     const Tensor& update) {
-  return {cpu::gated_residual({first}, first_gate, update),
-          cpu::gated_residual({second, first.size(1)}, gate, update)};
+  return {cpu::gated_residual({first}, first_gate, update), cpu::gated_residual({second, first.size(1)}, gate, update)};
 }
 
 class GateOnCpu : public torch::autograd::Function<GateOnCpu> {
@@ -162,8 +161,8 @@ TORCH_LIBRARY_FRAGMENT(glm_image, m) {
 }
 
 Tensor modulated_norm(const Modulated& first, const Modulated& second, double eps) {
-  static const auto op = find_operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                                              const Tensor&, const Tensor&, double)>("glm_image::modulated_norm");
+  static const auto op = find_operator<Tensor(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+                                              const Tensor&, double)>("glm_image::modulated_norm");
   return op.call(first.tokens, first.shift, first.scale, second.tokens, second.shift, second.scale, eps);
 }
 
@@ -172,8 +171,9 @@ Tensor modulated_norm(const Modulated& run, double eps) {
 }
 
 TokenPair gated_residual(const Gated& first, const Gated& second, const Tensor& update) {
-  static const auto op = find_operator<TwoTensors(const Tensor&, const Tensor&, const Tensor&, const Tensor&,
-                                                  const Tensor&)>("glm_image::gated_residual");
+  static const auto op =
+      find_operator<TwoTensors(const Tensor&, const Tensor&, const Tensor&, const Tensor&, const Tensor&)>(
+          "glm_image::gated_residual");
   auto [before, after] = op.call(first.tokens, first.gate, second.tokens, second.gate, update);
   return {before, after};
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/rng.h"
+#include "kernels/gelu.h"
 #include "kernels/modulation.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
@@ -33,7 +34,8 @@ struct Outcome {
 };
 
 // The kernel's values, and the gradients of a sum of them with random weights.
-Outcome run(const Kernel& kernel, const Tensors& inputs, at::ScalarType dtype, const std::function<at::Tensor(at::Tensor)>& view) {
+Outcome run(const Kernel& kernel, const Tensors& inputs, at::ScalarType dtype,
+            const std::function<at::Tensor(at::Tensor)>& view) {
   Tensors leaves, seen;
   for (const at::Tensor& input : inputs) {
     leaves.push_back(input.to(dtype).detach().requires_grad_(true));
@@ -63,9 +65,7 @@ void expect_equal(const Tensors& got, const Tensors& expected) {
 // Inputs as they are, and as views whose rows do not lie behind each other; on one thread and on several.
 void expect_twin(const Kernel& kernel, const Tensors& inputs) {
   const auto as_is = [](at::Tensor t) { return t; };
-  const auto strided = [](at::Tensor t) {
-    return at::cat({t, t}, -1).narrow(-1, 0, t.size(-1));
-  };
+  const auto strided = [](at::Tensor t) { return at::cat({t, t}, -1).narrow(-1, 0, t.size(-1)); };
   const int threads = at::get_num_threads();
   for (const auto& view : std::vector<std::function<at::Tensor(at::Tensor)>>{as_is, strided}) {
     const Outcome expected = run(kernel, inputs, at::kDouble, view);
@@ -101,10 +101,12 @@ TEST(Twins, Rope) {
     }
   }
   const at::Tensor angle = drawn({100, 1, 32}, 3);
-  expect_twin([&](const Tensors& in) {
-    const at::Tensor a = angle.to(in[0].scalar_type());
-    return Tensors{rope(in[0].transpose(1, 2), a.cos(), a.sin()).transpose(1, 2)};
-  }, {drawn({3, 4, 100, 64}, 1)});
+  expect_twin(
+      [&](const Tensors& in) {
+        const at::Tensor a = angle.to(in[0].scalar_type());
+        return Tensors{rope(in[0].transpose(1, 2), a.cos(), a.sin()).transpose(1, 2)};
+      },
+      {drawn({3, 4, 100, 64}, 1)});
 }
 
 TEST(Twins, SwiGlu) {
@@ -116,6 +118,18 @@ TEST(Twins, SwiGlu) {
   EXPECT_TRUE(out.isfinite().all().item<bool>());
   EXPECT_TRUE(out.narrow(0, 4, 2).equal(far.narrow(0, 4, 2)));
   EXPECT_LT(out.narrow(0, 1, 2).abs().max().item<float>(), 1e-30F);
+}
+
+TEST(Twins, GeluTanh) {
+  const Kernel kernel = [](const Tensors& in) { return Tensors{gelu_tanh(in[0])}; };
+  expect_twin(kernel, {drawn({2, 3, 7}, 1)});
+  expect_twin(kernel, {drawn({300, 257}, 1) * 4});
+  const at::Tensor far = at::tensor({-1e12F, -30.0F, 0.0F, 30.0F, 1e12F});
+  const Outcome out = run(kernel, {far}, at::kFloat, [](at::Tensor t) { return t; });
+  EXPECT_LT(out.values[0].narrow(0, 0, 2).abs().max().item<float>(), 1e-20F);
+  EXPECT_TRUE(out.values[0].narrow(0, 2, 3).equal(far.narrow(0, 2, 3)));
+  EXPECT_LT(out.grads[0].narrow(0, 0, 2).abs().max().item<float>(), 1e-20F);
+  EXPECT_TRUE(out.grads[0].isfinite().all().item<bool>());
 }
 
 // Factors of each sample, and shared ones; with and without tokens in front.
@@ -130,8 +144,11 @@ TEST(Twins, ModulatedNorm) {
                            factor(6)});
     }
   }
-  expect_twin([](const Tensors& in) { return Tensors{modulated_norm({in[0], in[1], in[2]}, 1e-5)}; },
-              {drawn({1, 500, 96}, 1), drawn({1, 1, 96}, 2), drawn({1, 1, 96}, 3)});
+  expect_twin(
+      [](const Tensors& in) {
+        return Tensors{modulated_norm({in[0], in[1], in[2]}, 1e-5)};
+      },
+      {drawn({1, 500, 96}, 1), drawn({1, 1, 96}, 2), drawn({1, 1, 96}, 3)});
 }
 
 TEST(Twins, GatedResidual) {
@@ -145,8 +162,11 @@ TEST(Twins, GatedResidual) {
                            drawn({shared, 1, width}, 4), drawn({3, front + tokens, width}, 5)});
     }
   }
-  expect_twin([](const Tensors& in) { return Tensors{gated_residual({in[0], in[1]}, in[2])}; },
-              {drawn({2, 7, 16}, 1), drawn({2, 1, 16}, 2), drawn({2, 7, 16}, 3)});
+  expect_twin(
+      [](const Tensors& in) {
+        return Tensors{gated_residual({in[0], in[1]}, in[2])};
+      },
+      {drawn({2, 7, 16}, 1), drawn({2, 1, 16}, 2), drawn({2, 7, 16}, 3)});
 }
 
 }  // namespace

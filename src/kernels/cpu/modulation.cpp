@@ -149,8 +149,7 @@ at::Tensor gated_residual_gradients(const Run& grad, const at::Tensor& gate, con
   float* to = joint_grad.mutable_data_ptr<float>();
   const at::Tensor sums = sum_over_tokens(grad.x, 1, [&](int64_t b, int64_t t, float* gate_grad, float*) {
     const int64_t place = grad.begin + t;
-    gated_back(grads(b, t), gates(b, 0), updates(b, place), to + (b * all + place) * width, gate_grad,
-               width);
+    gated_back(grads(b, t), gates(b, 0), updates(b, place), to + (b * all + place) * width, gate_grad, width);
   });
   return sums.select(0, 0);
 }

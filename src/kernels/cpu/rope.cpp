@@ -12,9 +12,9 @@ namespace glmimage::kernels::cpu {
 namespace {
 
 struct Heads {
-  int64_t count, half, width;             // heads; pairs and values of each
-  int64_t x_step, angle_step;             // from head to head
-  float way;                              // -1: backwards
+  int64_t count, half, width;  // heads; pairs and values of each
+  int64_t x_step, angle_step;  // from head to head
+  float way;                   // -1: backwards
 };
 
 GLM_IMAGE_CLONES void turn_heads(const float* x, float* y, const float* cos, const float* sin, const Heads& heads) {
@@ -47,7 +47,8 @@ at::Tensor turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
   const at::Tensor c = cos.expand(places), s = sin.expand(places);
   at::Tensor y = at::empty(x.sizes(), x.options());
   const Heads heads{count, half, width, x.stride(2), c.stride(2), back ? -1.0F : 1.0F};
-  const float *from = x.const_data_ptr<float>(), *cosines = c.const_data_ptr<float>(), *sines = s.const_data_ptr<float>();
+  const float *from = x.const_data_ptr<float>(), *cosines = c.const_data_ptr<float>(),
+              *sines = s.const_data_ptr<float>();
   float* to = y.mutable_data_ptr<float>();
   parallel_rows(x.size(0) * tokens, count * width, [&](int64_t row, int64_t last) {
     for (; row < last; ++row) {

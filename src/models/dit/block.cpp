@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/attention.h"
+#include "kernels/gelu.h"
 #include "kernels/modulation.h"
 #include "kernels/rope.h"
 #include "models/dit/init.h"
@@ -48,7 +49,7 @@ at::Tensor FeedForward::operator()(const at::Tensor& x) const {
   const at::Tensor inner = proj_in(x);  // (…, inner)
   switch (activation) {
     case Activation::gelu: return proj_out(at::gelu(inner));
-    case Activation::gelu_tanh: return proj_out(at::gelu(inner, "tanh"));
+    case Activation::gelu_tanh: return proj_out(kernels::gelu_tanh(inner));
     case Activation::silu: break;
   }
   return proj_out(at::silu(inner));

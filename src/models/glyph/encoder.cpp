@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/clamp.h>
-#include <ATen/ops/gelu.h>
 #include <ATen/ops/log.h>
 #include <ATen/ops/where.h>
 
@@ -14,6 +13,7 @@
 #include "core/json.h"
 #include "core/weight_files.h"
 #include "kernels/attention.h"
+#include "kernels/gelu.h"
 
 namespace glmimage {
 namespace {
@@ -82,7 +82,7 @@ at::Tensor GlyphBlock::operator()(const at::Tensor& input, const at::Tensor& bia
   const at::Tensor x = cap(input + o(mixed.transpose(1, 2).flatten(2)));
 
   const at::Tensor f = norm(ff_norm, x);
-  const at::Tensor inner = at::gelu(wi_0(f), "tanh") * wi_1(f);  // (B, T, feed_forward)
+  const at::Tensor inner = kernels::gelu_tanh(wi_0(f)) * wi_1(f);  // (B, T, feed_forward)
   return cap(x + wo(inner.to(wo.weight.scalar_type())));
 }
 
