@@ -237,7 +237,7 @@ void add_eval(CLI::App& app, Command& run) {
   const auto& languages = train::EnumNames<world::Languages>::names;
   command->add_option("--languages", options->languages, "Of the words: english, or english_and_chinese")
       ->transform(CLI::CheckedTransformer(std::map<std::string, world::Languages>(languages.begin(), languages.end())))
-      ->default_str(languages.front().first);
+      ->option_text("english | english_and_chinese [english]");
   command->add_option("-o,--out", options->out, "Folder for eval.json, contact_sheet.html and the pictures");
   add_draw_options(*command, options->draw);
   command->callback(
