@@ -2,6 +2,7 @@
 
 #include <ATen/ops/gelu.h>
 #include <torch/csrc/autograd/custom_function.h>
+#include <torch/library.h>
 
 #include "kernels/cpu/gelu.h"
 #include "kernels/schema.h"
@@ -27,9 +28,7 @@ class GeluOnCpu : public torch::autograd::Function<GeluOnCpu> {
 
 at::Tensor on_cpu(const at::Tensor& x) { return cpu::can_gelu(x) ? cpu::gelu_tanh(x) : composition(x); }
 
-at::Tensor on_cpu_with_gradient(const at::Tensor& x) {
-  return cpu::can_gelu(x) ? GeluOnCpu::apply(x) : composition(x);
-}
+at::Tensor on_cpu_with_gradient(const at::Tensor& x) { return cpu::can_gelu(x) ? GeluOnCpu::apply(x) : composition(x); }
 
 }  // namespace
 

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <ATen/core/dispatch/Dispatcher.h>
-#include <torch/library.h>
 
 // How a kernel becomes an operator of the namespace glm_image: the dispatcher then chooses the twin of the operands'
 // device, a library that is opened at run time may bring more of them, and where there is none the composition runs.

@@ -47,9 +47,8 @@ at::Tensor gelu_tanh_gradient(const at::Tensor& grad, const at::Tensor& x) {
   const at::Tensor from = x.contiguous(), by = grad.contiguous(), x_grad = at::empty(x.sizes(), x.options());
   const float *in = from.const_data_ptr<float>(), *g = by.const_data_ptr<float>();
   float* out = x_grad.mutable_data_ptr<float>();
-  parallel_rows(x.numel(), 1, [&](int64_t first, int64_t last) {
-    gelu_row_back(g + first, in + first, out + first, last - first);
-  });
+  parallel_rows(x.numel(), 1,
+                [&](int64_t first, int64_t last) { gelu_row_back(g + first, in + first, out + first, last - first); });
   return x_grad;
 }
 
