@@ -24,4 +24,9 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::torch)
   target_link_options(LibTorch::torch INTERFACE
     -Wl,--no-as-needed -Wl,--allow-shlib-undefined -Wl,-rpath,${_lib})
   target_link_libraries(LibTorch::torch INTERFACE ${LIBTORCH_CPU} ${LIBTORCH_C10})
+  # Kernels run on LibTorch's threads, so they link the OpenMP runtime it brings, whatever its name, not a second one.
+  file(GLOB LIBTORCH_OPENMP ${_lib}/libgomp*.so*)
+  if(NOT LIBTORCH_OPENMP)
+    set(LIBTORCH_OPENMP ${OpenMP_CXX_LIBRARIES})
+  endif()
 endif()

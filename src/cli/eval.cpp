@@ -198,6 +198,7 @@ int evaluate(const EvalOptions& options, bool scenes_given) {
   const json result = {
       {"model", options.draw.model},
       {"scenes", scenes_given ? json(options.scenes) : json{{"count", options.count}, {"seed", options.seed}}},
+      {"languages", options.languages == world::Languages::english ? "english" : "english_and_chinese"},
       {"size", size},
       {"steps", request.steps},
       {"guidance_scale", request.guidance_scale},

@@ -5,7 +5,8 @@
 
 namespace glmimage {
 
-// Writes a small file whole, creating its folder. Throws ErrorKind::io when the folder or the disk refuses.
+// Writes a small file, creating its folder: the new content is there whole, or the old one still is (PartFile). Throws
+// ErrorKind::io when the folder or the disk refuses.
 void write_file(const std::filesystem::path& file, const std::string& content);
 
 }  // namespace glmimage

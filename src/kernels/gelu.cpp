@@ -22,6 +22,7 @@ class GeluOnCpu : public torch::autograd::Function<GeluOnCpu> {
     return cpu::gelu_tanh(x);
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    refuse_second_derivative("gelu_tanh");
     return {cpu::gelu_tanh_gradient(grads[0], context->get_saved_variables()[0])};
   }
 };

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/addcmul.h>
+#include <ATen/ops/alias.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/layer_norm.h>
@@ -22,8 +23,19 @@ using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-bool twin_takes(std::initializer_list<Tensor> tensors) {
-  return std::all_of(tensors.begin(), tensors.end(), cpu::can_modulate);
+// What the twins take: runs of equal batch and width, and a factor for each sample or for all.
+bool twin_takes(const Tensor& first, const Tensor& second, std::initializer_list<Tensor> factors) {
+  const auto fits = [&](const Tensor& factor) {
+    return cpu::can_modulate(factor) && (factor.size(0) == 1 || factor.size(0) == second.size(0)) &&
+           factor.size(1) == 1 && factor.size(2) == second.size(2);
+  };
+  return cpu::can_modulate(first) && cpu::can_modulate(second) && first.size(0) == second.size(0) &&
+         first.size(2) == second.size(2) && std::all_of(factors.begin(), factors.end(), fits);
+}
+
+bool holds_both(const Tensor& update, const Tensor& first, const Tensor& second) {
+  return cpu::can_modulate(update) && update.size(0) == second.size(0) && update.size(2) == second.size(2) &&
+         update.size(1) == first.size(1) + second.size(1);
 }
 
 // A factor for every sample of the batch; the gradient sums over samples that share it.
@@ -51,7 +63,7 @@ Normed norm_both(const Tensor& first, const Tensor& first_shift, const Tensor& f
   return out;
 }
 
-class NormOnCpu : public torch::autograd::Function<NormOnCpu> {
+class ModulatedNormOnCpu : public torch::autograd::Function<ModulatedNormOnCpu> {
  public:
   static Tensor forward(AutogradContext* context, const Tensor& first, const Tensor& first_shift,
                         const Tensor& first_scale, const Tensor& second, const Tensor& shift, const Tensor& scale,
@@ -61,6 +73,7 @@ class NormOnCpu : public torch::autograd::Function<NormOnCpu> {
     return out.joint;
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    refuse_second_derivative("modulation");
     const variable_list saved = context->get_saved_variables();
     const Tensor grad = grads[0].contiguous();
     const int64_t split = saved[0].size(1);
@@ -73,7 +86,7 @@ class NormOnCpu : public torch::autograd::Function<NormOnCpu> {
 
 Tensor norm_on_cpu(const Tensor& first, const Tensor& first_shift, const Tensor& first_scale, const Tensor& second,
                    const Tensor& shift, const Tensor& scale, double eps) {
-  if (!twin_takes({first, first_shift, first_scale, second, shift, scale})) {
+  if (!twin_takes(first, second, {first_shift, first_scale, shift, scale})) {
     return norm_composition(first, first_shift, first_scale, second, shift, scale, eps);
   }
   return norm_both(first, for_batch(first_shift, first), for_batch(first_scale, first), second,
@@ -83,11 +96,11 @@ Tensor norm_on_cpu(const Tensor& first, const Tensor& first_shift, const Tensor&
 
 Tensor norm_on_cpu_with_gradient(const Tensor& first, const Tensor& first_shift, const Tensor& first_scale,
                                  const Tensor& second, const Tensor& shift, const Tensor& scale, double eps) {
-  if (!twin_takes({first, first_shift, first_scale, second, shift, scale})) {
+  if (!twin_takes(first, second, {first_shift, first_scale, shift, scale})) {
     return norm_composition(first, first_shift, first_scale, second, shift, scale, eps);
   }
-  return NormOnCpu::apply(first, for_batch(first_shift, first), for_batch(first_scale, first), second,
-                          for_batch(shift, second), for_batch(scale, second), eps);
+  return ModulatedNormOnCpu::apply(first, for_batch(first_shift, first), for_batch(first_scale, first), second,
+                                   for_batch(shift, second), for_batch(scale, second), eps);
 }
 
 using TwoTensors = std::tuple<Tensor, Tensor>;
@@ -95,7 +108,7 @@ using TwoTensors = std::tuple<Tensor, Tensor>;
 TwoTensors gated_composition(const Tensor& first, const Tensor& first_gate, const Tensor& second, const Tensor& gate,
                              const Tensor& update) {
   const int64_t split = first.size(1);
-  return {split == 0 ? first : at::addcmul(first, first_gate, update.narrow(1, 0, split)),
+  return {split == 0 ? first.alias() : at::addcmul(first, first_gate, update.narrow(1, 0, split)),
           at::addcmul(second, gate, update.narrow(1, split, second.size(1)))};
 }
 
@@ -104,7 +117,7 @@ TwoTensors add_both(const Tensor& first, const Tensor& first_gate, const Tensor&
   return {cpu::gated_residual({first}, first_gate, update), cpu::gated_residual({second, first.size(1)}, gate, update)};
 }
 
-class GateOnCpu : public torch::autograd::Function<GateOnCpu> {
+class GatedResidualOnCpu : public torch::autograd::Function<GatedResidualOnCpu> {
  public:
   static variable_list forward(AutogradContext* context, const Tensor& first, const Tensor& first_gate,
                                const Tensor& second, const Tensor& gate, const Tensor& update) {
@@ -113,6 +126,7 @@ class GateOnCpu : public torch::autograd::Function<GateOnCpu> {
     return {before, after};
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    refuse_second_derivative("modulation");
     const variable_list saved = context->get_saved_variables();
     const Tensor &first_gate = saved[0], &gate = saved[1], &update = saved[2];
     const Tensor first = grads[0].contiguous(), second = grads[1].contiguous();
@@ -126,7 +140,7 @@ class GateOnCpu : public torch::autograd::Function<GateOnCpu> {
 
 TwoTensors gated_on_cpu(const Tensor& first, const Tensor& first_gate, const Tensor& second, const Tensor& gate,
                         const Tensor& update) {
-  if (!twin_takes({first, first_gate, second, gate, update})) {
+  if (!twin_takes(first, second, {first_gate, gate}) || !holds_both(update, first, second)) {
     return gated_composition(first, first_gate, second, gate, update);
   }
   return add_both(first, for_batch(first_gate, first), second, for_batch(gate, second), update);
@@ -134,11 +148,11 @@ TwoTensors gated_on_cpu(const Tensor& first, const Tensor& first_gate, const Ten
 
 TwoTensors gated_on_cpu_with_gradient(const Tensor& first, const Tensor& first_gate, const Tensor& second,
                                       const Tensor& gate, const Tensor& update) {
-  if (!twin_takes({first, first_gate, second, gate, update})) {
+  if (!twin_takes(first, second, {first_gate, gate}) || !holds_both(update, first, second)) {
     return gated_composition(first, first_gate, second, gate, update);
   }
   const variable_list out =
-      GateOnCpu::apply(first, for_batch(first_gate, first), second, for_batch(gate, second), update);
+      GatedResidualOnCpu::apply(first, for_batch(first_gate, first), second, for_batch(gate, second), update);
   return {out[0], out[1]};
 }
 

@@ -4,6 +4,7 @@
 #include <ATen/ops/mean.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/rsqrt.h>
+#include <c10/core/ScalarType.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
@@ -17,12 +18,12 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 at::Tensor composition(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  at::Tensor wide = x.to(at::kFloat);                                                 // (…, C)
+  at::Tensor wide = x.to(c10::promoteTypes(x.scalar_type(), at::kFloat));             // (…, C)
   at::Tensor scale = at::rsqrt(at::mean(wide * wide, {-1}, /*keepdim=*/true) + eps);  // (…, 1)
   return weight * (wide * scale).to(x.scalar_type());
 }
 
-class NormOnCpu : public torch::autograd::Function<NormOnCpu> {
+class RmsNormOnCpu : public torch::autograd::Function<RmsNormOnCpu> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight, double eps) {
     const cpu::NormedRows out = cpu::rms_norm(x, weight, eps);
@@ -30,6 +31,7 @@ class NormOnCpu : public torch::autograd::Function<NormOnCpu> {
     return out.y;
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    refuse_second_derivative("rms_norm");
     const variable_list saved = context->get_saved_variables();
     const cpu::RmsNormGradients out = cpu::rms_norm_gradients(grads[0], saved[0], saved[1], saved[2]);
     return {out.x, out.weight, {}};
@@ -41,7 +43,7 @@ at::Tensor on_cpu(const at::Tensor& x, const at::Tensor& weight, double eps) {
 }
 
 at::Tensor on_cpu_with_gradient(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  return cpu::can_norm(x, weight) ? NormOnCpu::apply(x, weight, eps) : composition(x, weight, eps);
+  return cpu::can_norm(x, weight) ? RmsNormOnCpu::apply(x, weight, eps) : composition(x, weight, eps);
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ at::Tensor composition(const at::Tensor& x, const at::Tensor& cos, const at::Ten
   return at::cat({y1, y2, x.narrow(-1, rotary, width - rotary)}, -1);
 }
 
-class TurnOnCpu : public torch::autograd::Function<TurnOnCpu> {
+class RopeOnCpu : public torch::autograd::Function<RopeOnCpu> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& cos,
                             const at::Tensor& sin) {
@@ -30,6 +30,7 @@ class TurnOnCpu : public torch::autograd::Function<TurnOnCpu> {
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  const torch::autograd::variable_list& grads) {
+    refuse_second_derivative("rope");
     const torch::autograd::variable_list saved = context->get_saved_variables();
     const at::Tensor grad = grads[0].stride(-1) == 1 ? grads[0] : grads[0].contiguous();
     return {cpu::turn(grad, saved[0], saved[1], /*back=*/true), {}, {}};
@@ -41,7 +42,7 @@ at::Tensor on_cpu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& 
 }
 
 at::Tensor on_cpu_with_gradient(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
-  return cpu::can_turn(x, cos, sin) ? TurnOnCpu::apply(x, cos, sin) : composition(x, cos, sin);
+  return cpu::can_turn(x, cos, sin) ? RopeOnCpu::apply(x, cos, sin) : composition(x, cos, sin);
 }
 
 }  // namespace

@@ -20,13 +20,14 @@ at::Tensor composition(const at::Tensor& gate_up) {
   return at::silu(gate_up.narrow(-1, 0, width)).mul(gate_up.narrow(-1, width, width));
 }
 
-class GateOnCpu : public torch::autograd::Function<GateOnCpu> {
+class SwigluOnCpu : public torch::autograd::Function<SwigluOnCpu> {
  public:
   static at::Tensor forward(AutogradContext* context, const at::Tensor& gate_up) {
     context->save_for_backward({gate_up});
     return cpu::swiglu(gate_up);
   }
   static variable_list backward(AutogradContext* context, const variable_list& grads) {
+    refuse_second_derivative("swiglu");
     return {cpu::swiglu_gradient(grads[0], context->get_saved_variables()[0])};
   }
 };
@@ -36,7 +37,7 @@ at::Tensor on_cpu(const at::Tensor& gate_up) {
 }
 
 at::Tensor on_cpu_with_gradient(const at::Tensor& gate_up) {
-  return cpu::can_gate(gate_up) ? GateOnCpu::apply(gate_up) : composition(gate_up);
+  return cpu::can_gate(gate_up) ? SwigluOnCpu::apply(gate_up) : composition(gate_up);
 }
 
 }  // namespace

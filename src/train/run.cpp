@@ -66,6 +66,14 @@ Run::Run(const StageOptions& options, Beginning beginning, RunParts parts)
   if (config_.sample_every > 0 && !parts_.samples) {
     fail(ErrorKind::usage, "sample_every: stage ", config_.stage, " draws no sample pictures");
   }
+  if (beginning_.step > config_.steps) {
+    fail(ErrorKind::usage, beginning_.state.string(), ": this run has done ", beginning_.step, " steps; --steps ",
+         config_.steps, " asks for fewer: give more, another --out, or --resume never");
+  }
+  if (config_.warmup >= config_.steps) {
+    std::fprintf(stderr, "warning: with warmup %lld the learning rate does not reach its peak in %lld steps\n",
+                 static_cast<long long>(config_.warmup), static_cast<long long>(config_.steps));
+  }
   if (!beginning_.state.empty()) restore();
   std::fprintf(stderr, "%s: %lld parameters, steps %lld to %lld, batch %lld x %lld\n", config_.stage.c_str(),
                static_cast<long long>(count_elements(parts_.trained)), static_cast<long long>(beginning_.step),
@@ -169,6 +177,7 @@ void Run::save(int64_t next_step) {
                                                    {"step", next_step},
                                                    {"origin", beginning_.origin.string()},
                                                    {"init", beginning_.init.string()},
+                                                   {"foundations", parts_.foundations},
                                                    {"skipped", skipped_},
                                                    {"skipped_in_a_row", skipped_in_a_row_},
                                                    {"config", config_.fields().to_json()}});

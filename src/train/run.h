@@ -31,8 +31,9 @@ inline Activations activations_of(const TrainConfig& config) {
 
 // What a stage gives its run. The lists point into the stage's modules, which must be initialised and stay in place.
 struct RunParts {
-  ParameterList trained;       // get gradients, optimiser state and an average
-  ParameterList buffers = {};  // saved and restored beside them
+  ParameterList trained;         // get gradients, optimiser state and an average
+  ParameterList buffers = {};    // saved and restored beside them
+  Foundations foundations = {};  // saved, for check_foundations
   // Numbers measured on held-out data, and pictures; called without gradients, with the averaged weights in place. They
   // must draw no random numbers that training draws. Empty: this stage has none, and asking for it is an error.
   std::function<nlohmann::json()> held_out = nullptr;

@@ -140,11 +140,11 @@ TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
   const Arguments dit = with_parts({"--set", "sample_every=3", "--set", "recompute=true"});
   expect_equal("dit", "dit", dit);
   expect_equal("dit", "dit", dit, "6");  // goes on from the saved state
-  expect_equal("frozen", "dit", with_parts({"--set", "dit.train_text_encoder=false"}));
   expect_equal("ar", "ar", {"--tokenizer", tokenizer});
   run({"train", "assemble", "--vae", vae, "--dit", cpu / "dit/final", "--ar", cpu / "ar/final", "--out", base});
   const Arguments adapter = {"--init", base, "--set", "lora.rank=2"};
   expect_equal("ar_adapter", "ar", adapter);
+  expect_equal("frozen", "dit", {"--init", base, "--set", "dit.train_text_encoder=false"});
   Arguments drawing = adapter;
   drawing.insert(drawing.end(), {"--set", "sample_every=3", "--set", "prompts=[\"a cat\"]"});
   expect_equal("dit_adapter", "dit", drawing);

@@ -7,6 +7,7 @@
 
 #include "core/image.h"
 #include "e2e/program.h"
+#include "train/world/world_helpers.h"
 
 namespace glmimage {
 namespace {
@@ -18,6 +19,7 @@ using test::ProcessOptions;
 using test::ProcessResult;
 using test::run_process;
 using ::testing::HasSubstr;
+using train::world::chinese_font_is_here;
 using Arguments = std::vector<std::string>;
 
 // A checkpoint of random numbers, whose pictures show nothing.
@@ -107,6 +109,7 @@ TEST(Eval, ReadsAListAndPrintsJson) {
 
 // Worlds with Chinese: their words are painted, and read where tesseract has the language.
 TEST(Eval, ReadsChinese) {
+  NEEDS_CHINESE_FONT();
   const ProcessResult result =
       run_process(glm_image(eval({"--languages", "english_and_chinese", "--count", "40", "--seed", "2", "--json"})));
   ASSERT_EQ(result.exit_code, 0) << result.err;

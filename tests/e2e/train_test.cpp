@@ -110,6 +110,31 @@ TEST(Train, AFullDiskLeavesTheLastState) {
   EXPECT_THAT(result.err, HasSubstr("steps 2 to 4"));
 }
 
+// Two processes encode the same pictures into one cache; one is killed at it, the other takes over its share.
+TEST(Train, ProcessesShareACacheAlsoWhenOneIsKilled) {
+  const fs::path folder = test::scratch_folder(), cache = folder / "cache";
+  ASSERT_EQ(run_process(train("tokenizer", folder / "tokenizer", {"--steps", "2"})).exit_code, 0);
+  const auto language = [&](const std::string& name, const fs::path& shared) {
+    return train("ar", folder / name,
+                 {"--tokenizer", (folder / "tokenizer/final").string(), "--data", "synthetic:1500", "--steps", "2",
+                  "--set", "cache=" + shared.string()});
+  };
+  Process first(language("first", cache)), second(language("second", cache));
+  ASSERT_TRUE(first.wait_for_error_text("to encode"));
+  first.send(SIGKILL);
+  first.wait();
+  const ProcessResult other = second.wait();
+  ASSERT_EQ(other.exit_code, 0) << other.err;
+  const ProcessResult again = run_process(language("first", cache));
+  ASSERT_EQ(again.exit_code, 0) << again.err;
+  EXPECT_EQ(again.err.find("to encode"), std::string::npos) << again.err;  // everything was there
+  ASSERT_EQ(run_process(language("alone", folder / "own_cache")).exit_code, 0);
+  for (const char* name : {"first", "second"}) {
+    EXPECT_EQ(bytes_of(folder / name / "final/vision_language_encoder/model.safetensors"),
+              bytes_of(folder / "alone/final/vision_language_encoder/model.safetensors"));
+  }
+}
+
 TEST(Train, RefusesToGoOnWithOtherSettings) {
   const fs::path run = test::scratch_folder() / "run";
   ASSERT_EQ(run_process(train("vae", run, {"--steps", "2"})).exit_code, 0);
@@ -119,6 +144,7 @@ TEST(Train, RefusesToGoOnWithOtherSettings) {
   EXPECT_EQ(bytes_of(run / "config.json"), config);
   EXPECT_EQ(steps_logged(run), 2);
   expect_failure(run_process(train("tokenizer", run, {"--steps", "4"})), 3, {"another stage's run"});
+  expect_failure(run_process(train("vae", run, {"--steps", "1"})), 2, {"has done 2 steps", "--steps 1"});
 }
 
 TEST(Train, ReadsAConfigThatARunWrote) {

@@ -5,7 +5,9 @@
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/sin.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
@@ -13,6 +15,7 @@
 #include <tuple>
 #include <vector>
 
+#include "core/error.h"
 #include "core/rng.h"
 #include "kernels/gelu.h"
 #include "kernels/modulation.h"
@@ -54,26 +57,36 @@ Outcome run(const Kernel& kernel, const Tensors& inputs, at::ScalarType dtype,
 void expect_equal(const Tensors& got, const Tensors& expected) {
   ASSERT_EQ(got.size(), expected.size());
   for (size_t i = 0; i < got.size(); ++i) {
-    ASSERT_EQ(got[i].defined(), expected[i].defined()) << i;
-    if (!got[i].defined()) continue;
+    if (!got[i].defined() || !expected[i].defined()) {  // an undefined gradient is a zero one
+      for (const at::Tensor& other : {got[i], expected[i]}) {
+        EXPECT_EQ(other.defined() ? other.abs().max().item<double>() : 0, 0) << i;
+      }
+      continue;
+    }
     EXPECT_EQ(got[i].sizes(), expected[i].sizes()) << i;
     if (got[i].numel() == 0) continue;
     EXPECT_LT(relative_error(got[i], expected[i]), 2e-6) << i;
   }
 }
 
-// Inputs as they are, and as views whose rows do not lie behind each other; on one thread and on several.
+// Inputs as they are, and as views whose rows, or whose values, do not lie behind each other; on one thread and on
+// several; with the history that training needs and without.
 void expect_twin(const Kernel& kernel, const Tensors& inputs) {
   const auto as_is = [](at::Tensor t) { return t; };
   const auto strided = [](at::Tensor t) { return at::cat({t, t}, -1).narrow(-1, 0, t.size(-1)); };
   const int threads = at::get_num_threads();
-  for (const auto& view : std::vector<std::function<at::Tensor(at::Tensor)>>{as_is, strided}) {
+  const auto spread = [](at::Tensor t) { return at::stack({t, t}, -1).select(-1, 0); };
+  for (const auto& view : std::vector<std::function<at::Tensor(at::Tensor)>>{as_is, strided, spread}) {
     const Outcome expected = run(kernel, inputs, at::kDouble, view);
     for (const int count : {1, 3}) {
       at::set_num_threads(count);
       const Outcome got = run(kernel, inputs, at::kFloat, view);
       expect_equal(got.values, expected.values);
       expect_equal(got.grads, expected.grads);
+      const c10::InferenceMode without_history;
+      Tensors plain;
+      for (const at::Tensor& input : inputs) plain.push_back(view(input));
+      expect_equal(kernel(plain), expected.values);
     }
   }
   at::set_num_threads(threads);
@@ -148,7 +161,7 @@ TEST(Twins, ModulatedNorm) {
       [](const Tensors& in) {
         return Tensors{modulated_norm({in[0], in[1], in[2]}, 1e-5)};
       },
-      {drawn({1, 500, 96}, 1), drawn({1, 1, 96}, 2), drawn({1, 1, 96}, 3)});
+      {drawn({1, 1500, 96}, 1), drawn({1, 1, 96}, 2), drawn({1, 1, 96}, 3)});  // several pieces of one sample
 }
 
 TEST(Twins, GatedResidual) {
@@ -166,7 +179,41 @@ TEST(Twins, GatedResidual) {
       [](const Tensors& in) {
         return Tensors{gated_residual({in[0], in[1]}, in[2])};
       },
-      {drawn({2, 7, 16}, 1), drawn({2, 1, 16}, 2), drawn({2, 7, 16}, 3)});
+      {drawn({1, 1500, 96}, 1), drawn({1, 1, 96}, 2), drawn({1, 1500, 96}, 3)});
+  // Tokens that all samples share, and a result that nobody reads.
+  expect_twin(
+      [](const Tensors& in) {
+        return Tensors{gated_residual({in[0].expand({2, -1, -1}), in[1]}, {in[2], in[3]}, in[4]).second};
+      },
+      {drawn({1, 3, 16}, 1), drawn({2, 1, 16}, 2), drawn({2, 7, 16}, 3), drawn({2, 1, 16}, 4), drawn({2, 10, 16}, 5)});
+}
+
+// What does not fit is the composition's to refuse; twins would read past the end.
+TEST(Twins, RefuseWhatDoesNotFit) {
+  const auto refused = [](const std::function<at::Tensor()>& call) { EXPECT_THROW(call(), c10::Error); };
+  refused([] { return rms_norm(drawn({2, 8}, 1), drawn({6}, 2), 1e-5); });
+  refused([] { return rope(drawn({1, 2, 1, 8}, 1), drawn({2, 1, 6}, 2), drawn({2, 1, 6}, 3)); });
+  refused([] { return rope(drawn({1, 2, 1, 8}, 1), drawn({3, 1, 4}, 2), drawn({3, 1, 4}, 3)); });
+  const at::Tensor factor = drawn({1, 1, 8}, 3);
+  const auto norm = [&](int64_t batch, int64_t width) {
+    return modulated_norm({drawn({batch, 2, width}, 1), factor, factor}, {drawn({3, 4, 8}, 2), factor, factor}, 1e-5);
+  };
+  EXPECT_EQ(norm(3, 8).size(1), 6);
+  refused([&] { return norm(2, 8); });
+  refused([&] { return norm(3, 6); });
+  refused([&] {
+    return gated_residual({drawn({2, 2, 8}, 1), factor}, {drawn({2, 4, 8}, 2), factor}, drawn({2, 3, 8}, 4)).second;
+  });
+}
+
+TEST(Twins, HaveNoSecondDerivative) {
+  const at::Tensor x = drawn({2, 8}, 1).requires_grad_(true);
+  const auto twice = [&](const at::Tensor& y) {
+    torch::autograd::grad({y.sum()}, {x}, {}, std::nullopt, /*create_graph=*/true);
+  };
+  EXPECT_THROW(twice(gelu_tanh(x)), Error);
+  EXPECT_THROW(twice(swiglu(x)), Error);
+  EXPECT_THROW(twice(rms_norm(x, at::ones_like(x[0]), 1e-5)), Error);
 }
 
 }  // namespace

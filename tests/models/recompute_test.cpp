@@ -106,16 +106,18 @@ TEST(Recompute, ArHasTheSameGradients) {
   ParameterList list;
   model.list(list);
   load_parameters(list, WeightFiles::open(folder), {.dtype = at::kFloat}, ar_ignored_prefixes());
-  const at::Tensor ids = at::randint(model.config.visual_vocab_size, {2, 9}, make_generator(3), at::kLong);
-  const at::Tensor positions = at::arange(9, at::kLong).view({1, 1, 9}).expand({3, 2, 9});
-  at::Tensor mask = at::ones({2, 9}, at::kBool);
-  mask[1][0].fill_(false);
-  for (const std::optional<at::Tensor>& key_mask : {std::optional<at::Tensor>(), std::optional(mask)}) {
-    expect_same_gradients(list, [&](Activations activations) {
-      return model.logits(model.forward(model.embed(ids), model.rope(positions), key_mask, activations))
-          .square()
-          .mean();
-    });
+  for (const int64_t length : {9, 150}) {  // so many that queries, keys and values are one product
+    const at::Tensor ids = at::randint(model.config.visual_vocab_size, {2, length}, make_generator(3), at::kLong);
+    const at::Tensor positions = at::arange(length, at::kLong).view({1, 1, length}).expand({3, 2, length});
+    at::Tensor mask = at::ones({2, length}, at::kBool);
+    mask[1][0].fill_(false);
+    for (const std::optional<at::Tensor>& key_mask : {std::optional<at::Tensor>(), std::optional(mask)}) {
+      expect_same_gradients(list, [&](Activations activations) {
+        return model.logits(model.forward(model.embed(ids), model.rope(positions), key_mask, activations))
+            .square()
+            .mean();
+      });
+    }
   }
 }
 

@@ -31,7 +31,7 @@ using testing::HasSubstr;
 
 constexpr int64_t kSteps = 8;
 
-// One thread, so that sums are added in one order.
+// As many threads in all runs that are compared, so that sums are added in one order.
 class ResumeTest : public testing::Test {
  protected:
   static void SetUpTestSuite() { at::set_num_threads(1); }
@@ -63,8 +63,7 @@ void expect_resume_is_exact(void (*train)(const StageOptions&), const StageOptio
   EXPECT_EQ(first_difference(straight.out / last, broken.out / last), "");
 }
 
-TEST_F(ResumeTest, AllStagesGoOnBitForBit) {
-  const fs::path root = fresh_folder("resume");
+void expect_all_stages_resume_exactly(const fs::path& root) {
   expect_resume_is_exact(train_vae, tiny_stage("vae", root / "vae", kSteps), "vae/diffusion_pytorch_model.safetensors");
   // From step 180 to 250: dead codes restart from late features at step 200.
   expect_resume_is_exact(train_tokenizer, tiny_stage("tokenizer", root / "tokenizer", 250), "model.safetensors", 90);
@@ -75,6 +74,14 @@ TEST_F(ResumeTest, AllStagesGoOnBitForBit) {
   StageOptions ar = tiny_stage("ar", root / "ar", kSteps);
   ar.tokenizer = later.tokenizer;
   expect_resume_is_exact(train_ar, ar, "vision_language_encoder/model.safetensors");
+}
+
+TEST_F(ResumeTest, AllStagesGoOnBitForBit) { expect_all_stages_resume_exactly(fresh_folder("resume")); }
+
+TEST_F(ResumeTest, AllStagesGoOnBitForBitOnTwoThreads) {
+  at::set_num_threads(2);
+  expect_all_stages_resume_exactly(fresh_folder("resume_two_threads"));
+  at::set_num_threads(1);
 }
 
 // The other ways through a stage: several passes, bfloat16, blocks computed again. What they mean is tested on their

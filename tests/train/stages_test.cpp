@@ -198,9 +198,36 @@ TEST_F(StagesTest, ALanguageModelGoesOnWithItsOwnWordsAlone) {
     if (entry.path().extension() == ".txt") std::ofstream(entry.path()) << "quite another thing to be seen here";
   }
   options.config.steps = 6;
-  EXPECT_THAT(message_of([&] { train_ar(options); }, ErrorKind::usage), HasSubstr("learned from other captions"));
+  EXPECT_THAT(message_of([&] { train_ar(options); }, ErrorKind::usage),
+              HasSubstr("another vocabulary of its captions"));
   EXPECT_EQ(words(), learned);
   EXPECT_FALSE(fs::exists(options.out / "vocabulary.part"));
+}
+
+// Ids and latents of other parts mean other things.
+TEST_F(StagesTest, ARunGoesOnWithItsOwnPartsAlone) {
+  StageOptions vae = on_album("vae", "other_vae", 2), tokenizer = on_album("tokenizer", "other_tokenizer", 2);
+  vae.config.seed = tokenizer.config.seed = 77;
+  train_vae(vae);
+  train_tokenizer(tokenizer);
+  const auto refused = [](Train train, StageOptions options, const std::string& what) {
+    train(options);
+    options.config.steps += 2;
+    train(options);  // the same parts: it goes on
+    options.config.steps += 2;
+    return [=](const std::function<void(StageOptions&)>& change) {
+      StageOptions changed = options;
+      change(changed);
+      EXPECT_THAT(message_of([&] { train(changed); }, ErrorKind::usage), HasSubstr("another " + what));
+    };
+  };
+  const StageOptions dit = on_album("dit", "own_parts_dit", 2), ar = on_album("ar", "own_parts_ar", 2);
+  refused(train_dit, dit, "vae")([&](StageOptions& o) { o.vae = vae.out / "final"; });
+  refused(train_ar, ar, "tokenizer")([&](StageOptions& o) { o.tokenizer = tokenizer.out / "final"; });
+  const fs::path other = root_ / "other_checkpoint";
+  assemble_checkpoint({root_ / "vae/final", dit.out / "final", root_ / "ar/final"}, other);
+  refused(train_dit, adapter("dit", "own_parts_adapter", 2),
+          "transformer in --init")([&](StageOptions& o) { o.init = other; });
 }
 
 TEST_F(StagesTest, BrokenPicturesAreLeftOutAndNamed) {

@@ -5,10 +5,11 @@
 
 namespace glmimage::kernels::cpu {
 
-// e^x to about two units in the last place, in operations that compilers turn into vector instructions; std::exp is a
-// call for each value. x = n·ln 2 + r with |r| <= ln 2 / 2, e^r by the polynomial of Cephes' expf (Moshier 1992).
-inline float exponential(float x) {
-  x = x < -87.0F ? -87.0F : x > 87.0F ? 87.0F : x;      // the sigmoid is 0 or 1 there, to float32
+// e^x of |x| <= 87 to about two units in the last place, and e^±87 beyond, which is as good in 1 / (1 + e^x): in
+// operations that compilers turn into vector instructions; std::exp is a call for each value. x = n·ln 2 + r with |r|
+// <= ln 2 / 2, e^r by the polynomial of Cephes' expf (Moshier 1992).
+inline float exponential_for_sigmoid(float x) {
+  x = x < -87.0F ? -87.0F : x > 87.0F ? 87.0F : x;
   const float shifted = x * 1.44269504F + 12582912.0F;  // 1.5·2^23: rounds to the nearest whole number
   const float n = shifted - 12582912.0F;
   const float r = (x - n * 0.693359375F) + n * 2.12194440e-4F;  // ln 2 in two pieces

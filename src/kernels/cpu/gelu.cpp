@@ -17,7 +17,7 @@ constexpr float kFlat = 10;  // from there on the slope is 0 or 1, to float32
 GLM_IMAGE_CLONES void gelu_row(const float* x, float* y, int64_t count) {
 #pragma omp simd
   for (int64_t i = 0; i < count; ++i) {
-    y[i] = x[i] / (1 + exponential(-kLinear * x[i] * (1 + kCubic * x[i] * x[i])));
+    y[i] = x[i] / (1 + exponential_for_sigmoid(-kLinear * x[i] * (1 + kCubic * x[i] * x[i])));
   }
 }
 
@@ -26,7 +26,7 @@ GLM_IMAGE_CLONES void gelu_row_back(const float* grad, const float* x, float* x_
   for (int64_t i = 0; i < count; ++i) {
     const float near = x[i] < -kFlat ? -kFlat : x[i] > kFlat ? kFlat : x[i];
     const float square = kCubic * near * near;
-    const float sigmoid = 1 / (1 + exponential(-kLinear * near * (1 + square)));
+    const float sigmoid = 1 / (1 + exponential_for_sigmoid(-kLinear * near * (1 + square)));
     x_grad[i] = grad[i] * sigmoid * (1 + near * (1 - sigmoid) * kLinear * (1 + 3 * square));
   }
 }

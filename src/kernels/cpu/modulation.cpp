@@ -86,7 +86,7 @@ void for_each_token(const at::Tensor& x, const Row& row) {
 template <typename Row>
 at::Tensor sum_over_tokens(const at::Tensor& x, int64_t kinds, const Row& row) {
   const int64_t batch = x.size(0), tokens = x.size(1), width = x.size(2);
-  const int64_t pieces = (pieces_of(batch * tokens, width) + batch - 1) / batch;  // of each sample
+  const int64_t pieces = (pieces_of(batch * tokens, width) + batch - 1) / std::max<int64_t>(1, batch);  // of a sample
   const at::Tensor partial = at::zeros({kinds, batch, pieces, width}, x.options());
   float* sums = partial.mutable_data_ptr<float>();
   at::parallel_for(0, batch * pieces, 1, [&](int64_t i, int64_t last) {

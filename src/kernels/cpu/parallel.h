@@ -1,5 +1,9 @@
 #pragma once
 
+#ifndef _OPENMP
+#error "compile with OpenMP (src/CMakeLists.txt): without it at::parallel_for is one thread"
+#endif
+
 #include <ATen/Parallel.h>
 
 #include <algorithm>

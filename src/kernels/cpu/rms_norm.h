@@ -4,7 +4,7 @@
 
 namespace glmimage::kernels::cpu {
 
-// Whether the twin takes them: float32 on the processor.
+// Whether the twin takes them: float32 on the processor, of fitting sizes.
 bool can_norm(const at::Tensor& x, const at::Tensor& weight);
 
 struct NormedRows {

@@ -12,15 +12,15 @@ namespace glmimage::kernels::cpu {
 namespace {
 
 struct Heads {
-  int64_t count, half, width;  // heads; pairs and values of each
-  int64_t x_step, angle_step;  // from head to head
-  float way;                   // -1: backwards
+  int64_t count, half, width;          // heads; pairs and values of each
+  int64_t x_step, cos_step, sin_step;  // from head to head
+  float way;                           // -1: backwards
 };
 
 GLM_IMAGE_CLONES void turn_heads(const float* x, float* y, const float* cos, const float* sin, const Heads& heads) {
   for (int64_t h = 0; h < heads.count; ++h) {
     const float *first = x + h * heads.x_step, *second = first + heads.half;
-    const float *c = cos + h * heads.angle_step, *s = sin + h * heads.angle_step;
+    const float *c = cos + h * heads.cos_step, *s = sin + h * heads.sin_step;
     float *out = y + h * heads.width, *out_second = out + heads.half;
 #pragma omp simd
     for (int64_t i = 0; i < heads.half; ++i) {
@@ -38,7 +38,8 @@ bool can_turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin)
   const auto plain = [](const at::Tensor& t) {
     return t.device().is_cpu() && t.scalar_type() == at::kFloat && t.dim() >= 1 && t.stride(-1) == 1;
   };
-  return x.dim() == 4 && plain(x) && plain(cos) && plain(sin) && !cos.requires_grad() && !sin.requires_grad();
+  return x.dim() == 4 && plain(x) && plain(cos) && plain(sin) && cos.dim() <= 4 && cos.sizes() == sin.sizes() &&
+         2 * cos.size(-1) <= x.size(3) && !cos.requires_grad() && !sin.requires_grad();
 }
 
 at::Tensor turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, bool back) {
@@ -46,15 +47,15 @@ at::Tensor turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
   const std::array<int64_t, 4> places = {x.size(0), tokens, count, half};
   const at::Tensor c = cos.expand(places), s = sin.expand(places);
   at::Tensor y = at::empty(x.sizes(), x.options());
-  const Heads heads{count, half, width, x.stride(2), c.stride(2), back ? -1.0F : 1.0F};
+  const Heads heads{count, half, width, x.stride(2), c.stride(2), s.stride(2), back ? -1.0F : 1.0F};
   const float *from = x.const_data_ptr<float>(), *cosines = c.const_data_ptr<float>(),
               *sines = s.const_data_ptr<float>();
   float* to = y.mutable_data_ptr<float>();
   parallel_rows(x.size(0) * tokens, count * width, [&](int64_t row, int64_t last) {
     for (; row < last; ++row) {
-      const int64_t b = row / tokens, t = row % tokens, angle = b * c.stride(0) + t * c.stride(1);
-      turn_heads(from + b * x.stride(0) + t * x.stride(1), to + row * count * width, cosines + angle,
-                 sines + b * s.stride(0) + t * s.stride(1), heads);
+      const int64_t b = row / tokens, t = row % tokens;
+      turn_heads(from + b * x.stride(0) + t * x.stride(1), to + row * count * width,
+                 cosines + b * c.stride(0) + t * c.stride(1), sines + b * s.stride(0) + t * s.stride(1), heads);
     }
   });
   return y;

@@ -13,14 +13,14 @@ namespace {
 
 GLM_IMAGE_CLONES void gate_row(const float* gate, const float* up, float* y, int64_t width) {
 #pragma omp simd
-  for (int64_t i = 0; i < width; ++i) y[i] = gate[i] / (1 + exponential(-gate[i])) * up[i];
+  for (int64_t i = 0; i < width; ++i) y[i] = gate[i] / (1 + exponential_for_sigmoid(-gate[i])) * up[i];
 }
 
 GLM_IMAGE_CLONES void gate_row_back(const float* grad, const float* gate, const float* up, float* gate_grad,
                                     float* up_grad, int64_t width) {
 #pragma omp simd
   for (int64_t i = 0; i < width; ++i) {
-    const float sigmoid = 1 / (1 + exponential(-gate[i])), silu = gate[i] * sigmoid;
+    const float sigmoid = 1 / (1 + exponential_for_sigmoid(-gate[i])), silu = gate[i] * sigmoid;
     up_grad[i] = grad[i] * silu;
     gate_grad[i] = grad[i] * up[i] * (sigmoid + silu * (1 - sigmoid));
   }
@@ -28,7 +28,10 @@ GLM_IMAGE_CLONES void gate_row_back(const float* grad, const float* gate, const 
 
 }  // namespace
 
-bool can_gate(const at::Tensor& gate_up) { return gate_up.device().is_cpu() && gate_up.scalar_type() == at::kFloat; }
+bool can_gate(const at::Tensor& gate_up) {
+  return gate_up.device().is_cpu() && gate_up.scalar_type() == at::kFloat && gate_up.dim() >= 1 &&
+         gate_up.size(-1) % 2 == 0;
+}
 
 at::Tensor swiglu(const at::Tensor& gate_up) {
   const at::Tensor rows = gate_up.contiguous();

@@ -4,7 +4,7 @@
 
 namespace glmimage::kernels::cpu {
 
-// Whether the twin takes it: float32 on the processor.
+// Whether the twin takes it: float32 on the processor, two halves of equal width.
 bool can_gate(const at::Tensor& gate_up);
 
 // kernels::swiglu in one pass, without a history of its own.

@@ -1,6 +1,5 @@
 #include "models/ar/layer.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 
@@ -48,7 +47,7 @@ bool ArAttention::fused() const {
 // While learning, the parts are what is updated; joining them for one product pays where there are many more tokens
 // than rows to copy.
 bool ArAttention::worth_joining(const at::Tensor& x) const {
-  return at::GradMode::is_enabled() && !adapted() && x.size(0) * x.size(1) > 4 * (q.out + k.out + v.out);
+  return q.weight.requires_grad() && !adapted() && x.size(0) * x.size(1) > 4 * (q.out + k.out + v.out);
 }
 
 ArAttention::Projected ArAttention::project(const at::Tensor& x, const Rope& rope) const {

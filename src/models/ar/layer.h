@@ -39,8 +39,8 @@ struct ArAttention {
     at::Tensor q, k, v;  // (B, T, Hq | Hkv, hd), q and k turned
   };
   bool adapted() const { return q.adapted() || k.adapted() || v.adapted(); }
-  bool fused() const;
-  bool worth_joining(const at::Tensor& x) const;  // the joined matrix is there and is what the three parts say
+  bool fused() const;                             // the joined matrix is there and is what the three parts say
+  bool worth_joining(const at::Tensor& x) const;  // anew for every product, while they are trained
   Projected project(const at::Tensor& x, const Rope& rope) const;
   at::Tensor attend_prompt(const Projected& p, const ArContext& context) const;                 // -> (B, T, Hq·hd)
   at::Tensor attend_cached(const Projected& p, const ArContext& context, int64_t layer) const;  // -> (B, 1, Hq·hd)

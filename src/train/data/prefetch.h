@@ -4,6 +4,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <exception>
 #include <functional>
 #include <map>
@@ -30,7 +31,7 @@ class Prefetch {
         next_to_make_(first),
         next_to_give_(first),
         end_(end),
-        began_(Clock::now()) {
+        last_(Clock::now()) {
     try {
       for (size_t i = 0; i < std::max<size_t>(workers, 1); ++i) workers_.emplace_back([this] { work(); });
     } catch (...) {  // the system gives no more threads
@@ -48,7 +49,10 @@ class Prefetch {
       fail(ErrorKind::internal, "batch ", next_to_give_, " was asked for; ", end_, " end them");
     const Clock::time_point asked = Clock::now();
     changed_.wait(lock, [this] { return ready_.contains(next_to_give_); });
-    waited_ += Clock::now() - asked;
+    const Clock::time_point got = Clock::now();
+    waits_.push_back({got - last_, got - asked});
+    last_ = got;
+    if (waits_.size() > kWindow) waits_.pop_front();
     Result& result = ready_.at(next_to_give_);
     if (result.error) std::rethrow_exception(result.error);
     Batch batch = std::move(*result.batch);
@@ -58,16 +62,22 @@ class Prefetch {
     return batch;
   }
 
-  // The share of the time since the start that next() spent waiting: 0 when the workers keep up, towards 1 when the
-  // training starves.
+  // The share of the time of the last 20 batches that next() spent waiting: 0 when the workers keep up, towards 1 when
+  // the training starves.
   double wait_share() const {
     std::lock_guard lock(mutex_);
-    const double all = std::chrono::duration<double>(Clock::now() - began_).count();
-    return all > 0 ? std::chrono::duration<double>(waited_).count() / all : 0;
+    Clock::duration all{}, waited{};
+    for (const Turn& turn : waits_) all += turn.all, waited += turn.waited;
+    return all.count() > 0 ? std::chrono::duration<double>(waited) / std::chrono::duration<double>(all) : 0;
   }
 
  private:
   using Clock = std::chrono::steady_clock;
+  static constexpr size_t kWindow = 20;
+  // From one batch handed out to the next.
+  struct Turn {
+    Clock::duration all, waited;
+  };
   struct Result {
     std::optional<Batch> batch;
     std::exception_ptr error;
@@ -112,8 +122,8 @@ class Prefetch {
   const int64_t end_;
   std::map<int64_t, Result> ready_;
   bool done_ = false;
-  const Clock::time_point began_;
-  Clock::duration waited_{};
+  Clock::time_point last_;  // when a batch was handed out
+  std::deque<Turn> waits_;
   std::vector<std::thread> workers_;  // last: they start when everything above is there
 };
 

@@ -8,6 +8,7 @@
 #include "models/lora/lora.h"
 #include "pipeline/prior.h"
 #include "text/chat_template.h"
+#include "train/data/content_hash.h"
 #include "train/data/prefetch.h"
 #include "train/random.h"
 #include "train/run.h"
@@ -33,6 +34,11 @@ std::vector<std::string> captions_to_learn(const DataSet& data) {
   return captions;
 }
 
+std::string text_of(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
 // The language model before the first step, and what reads its prompts. A new one learns its vocabulary from the data's
 // captions; that of a checkpoint keeps the checkpoint's.
 struct StartedModel {
@@ -41,38 +47,32 @@ struct StartedModel {
   ParameterList trained;  // points into the model
 };
 
-std::string text_of(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), {}};
-}
-
 // processor/ and tokenizer/ of a new language model, in final/ from the start. The same captions give the same
 // vocabulary; a run that goes on refuses others, as the embeddings it saved would belong to other words.
 ArConfig learn_vocabulary(const StageOptions& options, const Beginning& beginning, const Preset& preset,
-                          const DataSet& data) {
-  const fs::path made = options.out / "vocabulary.part", table = "processor/tokenizer.json";
+                          const DataSet& data, Foundations& foundations) {
+  const fs::path made = options.out / "vocabulary.part";
   const ArConfig config = write_text_parts(made, preset, captions_to_learn(data));
-  const fs::path before =
-      beginning.state.empty() ? fs::path() : beginning.state.parent_path().parent_path() / "final" / table;
-  const bool differs = fs::exists(before) && text_of(before) != text_of(made / table);
-  if (!differs) copy_text_parts(made, options.out / "final");
-  fs::remove_all(made);
-  if (differs) {
-    fail(ErrorKind::usage, beginning.state.string(),
-         ": its vocabulary was learned from other captions than the data has now; give the same data, or begin a new "
-         "run with --init");
+  foundations["vocabulary of its captions"] = hex(hash_text(text_of(made / "processor" / "tokenizer.json")));
+  try {
+    check_foundations(beginning, foundations);
+    copy_text_parts(made, options.out / "final");
+  } catch (...) {
+    fs::remove_all(made);
+    throw;
   }
+  fs::remove_all(made);
   return config;
 }
 
 std::unique_ptr<StartedModel> start(const StageOptions& options, const Beginning& beginning, const Preset& preset,
-                                    const DataSet& data) {
+                                    const DataSet& data, Foundations& foundations) {
   const fs::path final_folder = options.out / "final";
   const bool adapter = options.config.lora.rank > 0;
   ArConfig config = preset.ar;
   fs::path weights, processor = final_folder / "processor";
   if (options.init.empty()) {
-    config = learn_vocabulary(options, beginning, preset, data);
+    config = learn_vocabulary(options, beginning, preset, data, foundations);
   } else {
     weights = init_part(options.init, "vision_language_encoder");
     if (adapter) {
@@ -111,7 +111,9 @@ void train_ar(const StageOptions& options) {
     fail(ErrorKind::usage, "the tokenizer in ", tokenizer.string(), " has ", visual.vq.codes,
          " codes and the language model ", preset.ar.codebook_size, "; of two presets?");
   }
-  const std::unique_ptr<StartedModel> started = start(options, beginning, preset, data);
+  Foundations foundations = foundations_of(options, "vision_language_encoder", {{"tokenizer", tokens->key()}});
+  check_foundations(beginning, foundations);
+  const std::unique_ptr<StartedModel> started = start(options, beginning, preset, data, foundations);
   ArModel& model = started->model;
   const EncodedData encoded(data, std::move(tokens), nullptr, encoded_options(options));
   if (!encoded.complete()) return;
@@ -122,7 +124,7 @@ void train_ar(const StageOptions& options) {
     return {.loss = sequence_loss(model, sequences, activations_of(config)), .weight = target_weight(sequences)};
   };
   const auto held_out = [&] { return held_out_loss(data, encoded, pass_of); };
-  Run run(options, beginning, {.trained = started->trained, .held_out = held_out});
+  Run run(options, beginning, {.trained = started->trained, .foundations = foundations, .held_out = held_out});
   Prefetch<EncodedBatch> batches([&](int64_t pass) { return encoded.batch(pass); }, run.first_pass(), run.end_pass(), 3,
                                  static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {

@@ -32,6 +32,10 @@ std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& p
   FlowModel& model = started->model;
   ParameterList dit, glyph;
   model.dit.list(dit);
+  if (options.init.empty() && !config.dit.train_text_encoder) {
+    fail(ErrorKind::usage,
+         "dit.train_text_encoder=false leaves the text encoder as it is in --init, and there is none");
+  }
   if (options.init.empty()) {
     model.glyph.list(glyph);
     ParameterList all = dit;
@@ -39,7 +43,6 @@ std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& p
     init_parameters(all, make_generator(derive_seed(config.seed, Stream::init, 0)));
     look_at_neighbours(model.dit);
     read_in_columns(model.dit, model.glyph);
-    for (const Parameter& p : glyph) *p.tensor = p.tensor->to(options.device);  // also where it is not trained
   } else {
     // GlyphEncoder's own door: its table has two names.
     model.glyph = GlyphEncoder::open(init_part(options.init, "text_encoder"), frozen_placement(options));
@@ -95,6 +98,9 @@ void train_dit(const StageOptions& options) {
   auto latents = std::make_unique<LatentEncoder>(vae_folder(options), options.device);
   const LatentEncoder& vae = *latents;
   check_fit(*tokens, *latents, preset.dit);
+  const Foundations foundations =
+      foundations_of(options, "transformer", {{"tokenizer", tokens->key()}, {"vae", vae.key()}});
+  check_foundations(beginning, foundations);
   const std::unique_ptr<StartedModel> started = start(options, preset);
   const EncodedData encoded(data, std::move(tokens), std::move(latents), encoded_options(options));
   if (!encoded.complete()) return;
@@ -113,9 +119,10 @@ void train_dit(const StageOptions& options) {
   };
   std::optional<DitSamples> samples;
   if (config.sample_every > 0) samples.emplace(options, preset, data, encoded, vae);
-  Run run(options, beginning, {.trained = started->trained, .held_out = held_out, .samples = [&] {
-                                 return samples->draw(started->model);
-                               }});
+  Run run(options, beginning,
+          {.trained = started->trained, .foundations = foundations, .held_out = held_out, .samples = [&] {
+             return samples->draw(started->model);
+           }});
   Prefetch<EncodedBatch> batches([&](int64_t pass) { return encoded.batch(pass); }, run.first_pass(), run.end_pass(), 3,
                                  static_cast<size_t>(config.workers));
   for (int64_t step = run.first_step(); run.running(step); ++step) {

@@ -4,6 +4,7 @@
 #include "core/rng.h"
 #include "core/weight_files.h"
 #include "models/lora/lora.h"
+#include "train/data/content_hash.h"
 #include "train/random.h"
 
 namespace glmimage::train {
@@ -92,6 +93,13 @@ fs::path tokenizer_folder(const StageOptions& options) {
   if (!options.init.empty() && has_part(options.init, part)) return options.init / part;
   fail(ErrorKind::usage, "this stage needs a trained tokenizer: --tokenizer DIR",
        options.init.empty() ? "" : concat("; ", (options.init / part).string(), " is not there"));
+}
+
+Foundations foundations_of(const StageOptions& options, const std::string& base, Foundations parts) {
+  if (options.config.lora.rank > 0) {
+    parts[concat(base, " in --init")] = hash_weights(init_part(options.init, base));
+  }
+  return parts;
 }
 
 void load_to_train(const ParameterList& list, const fs::path& folder, const std::vector<std::string>& ignored) {

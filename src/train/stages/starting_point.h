@@ -9,6 +9,7 @@
 #include "core/parameters.h"
 #include "train/presets.h"
 #include "train/stage_options.h"
+#include "train/state/beginning.h"
 
 namespace glmimage::train {
 
@@ -28,6 +29,9 @@ std::filesystem::path init_part(const std::filesystem::path& init, const std::st
 // ErrorKind::usage when there is neither.
 std::filesystem::path vae_folder(const StageOptions& options);
 std::filesystem::path tokenizer_folder(const StageOptions& options);
+
+// `parts`, and of an adapter the weights of --init it is made for (`base`, a part of the checkpoint).
+Foundations foundations_of(const StageOptions& options, const std::string& base, Foundations parts);
 
 // Weights to train: float32 copies. Throws ErrorKind::checkpoint as load_parameters does.
 void load_to_train(const ParameterList& list, const std::filesystem::path& folder,

@@ -120,4 +120,16 @@ Beginning begin_run(const std::string& stage, const StageOptions& options) {
   return begin;
 }
 
+void check_foundations(const Beginning& beginning, const Foundations& foundations) {
+  if (beginning.state.empty()) return;
+  const JsonObject about = JsonObject::open(beginning.state / SavedStates::kAbout);
+  if (!about.has("foundations")) return;
+  const JsonObject saved = about.object("foundations");
+  for (const auto& [name, identity] : foundations) {
+    if (saved.text_or(name, identity) == identity) continue;
+    fail(ErrorKind::usage, beginning.state.string(), " was trained with another ", name,
+         " than there is now; give the same one, another --out, or --resume never");
+  }
+}
+
 }  // namespace glmimage::train

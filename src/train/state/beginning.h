@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 
 #include "train/stage_options.h"
@@ -22,5 +23,11 @@ struct Beginning {
 // config.json. Throws ErrorKind::usage naming the settings that differ, or --init where one run had it alone,
 // ErrorKind::checkpoint for another stage's or a broken state, ErrorKind::io when the folder cannot be made.
 Beginning begin_run(const std::string& stage, const StageOptions& options);
+
+// What a run's weights mean nothing without, by the option or part it comes from: hashes of weights and contents.
+using Foundations = std::map<std::string, std::string>;
+
+// Refuses to go on from a state that was trained on other foundations: ErrorKind::usage naming the first that differs.
+void check_foundations(const Beginning& beginning, const Foundations& foundations);
 
 }  // namespace glmimage::train
