@@ -7,6 +7,7 @@
 #include <random>
 #include <thread>
 
+#include "core/error.h"
 #include "e2e/program.h"
 
 namespace glmimage {
@@ -132,6 +133,42 @@ TEST(Train, ProcessesShareACacheAlsoWhenOneIsKilled) {
   for (const char* name : {"first", "second"}) {
     EXPECT_EQ(bytes_of(folder / name / "final/vision_language_encoder/model.safetensors"),
               bytes_of(folder / "alone/final/vision_language_encoder/model.safetensors"));
+  }
+}
+
+// Checkpoints that the reference wrote, of other widths, sharded, in bfloat16: every stage goes on from them, all
+// weights and adapters, and what comes of it draws.
+TEST(Train, GoesOnFromCheckpointsOfTheReference) {
+  for (const std::string name : {"tiny_a", "tiny_b", "tiny_c"}) {
+    SCOPED_TRACE(name);
+    const fs::path folder = test::scratch_folder(), base = test::checkpoint(name);
+    const auto run = [&](const std::string& stage, const std::string& out, const Arguments& more) {
+      Arguments arguments = {"--init", base.string(), "--data", "synthetic:40", "--steps", "2", "--set", "held_out=4"};
+      arguments.insert(arguments.end(), more.begin(), more.end());
+      const ProcessResult result = run_process(train(stage, folder / out, arguments));
+      ASSERT_EQ(result.exit_code, 0) << stage << "\n" << result.err;
+    };
+    for (const char* stage : {"vae", "tokenizer", "dit", "ar"}) run(stage, stage, {});
+    for (const char* stage : {"dit", "ar"}) run(stage, concat(stage, "_adapter"), {"--set", "lora.rank=2"});
+    const fs::path whole = folder / "whole";
+    const ProcessResult assembled =
+        run_process(glm_image({"train", "assemble", "--vae", base.string(), "--dit", (folder / "dit/final").string(),
+                               "--ar", (folder / "ar/final").string(), "--out", whole.string()}));
+    ASSERT_EQ(assembled.exit_code, 0) << assembled.err;
+    const auto drawn = [&](const fs::path& model, const std::string& file, const Arguments& more) {
+      Arguments arguments = {"--prompt", "a cat",   "--width", "32",      "--height",
+                             "32",       "--steps", "2",       "--dtype", "float32"};
+      arguments.insert(arguments.end(), more.begin(), more.end());
+      const ProcessResult result = run_process(glm_image(test::generate(model.string(), folder / file, arguments)));
+      EXPECT_EQ(result.exit_code, 0) << result.err;
+      return bytes_of(folder / file);
+    };
+    const std::string before = drawn(base, "before.png", {});
+    EXPECT_NE(drawn(whole, "whole.png", {}), before);
+    EXPECT_NE(drawn(base, "adapted.png",
+                    {"--lora", (folder / "dit_adapter/final/adapter.safetensors").string(), "--lora",
+                     (folder / "ar_adapter/final/adapter.safetensors").string()}),
+              before);
   }
 }
 

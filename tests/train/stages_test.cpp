@@ -225,7 +225,7 @@ TEST_F(StagesTest, ARunGoesOnWithItsOwnPartsAlone) {
   refused(train_dit, dit, "vae")([&](StageOptions& o) { o.vae = vae.out / "final"; });
   refused(train_ar, ar, "tokenizer")([&](StageOptions& o) { o.tokenizer = tokenizer.out / "final"; });
   const fs::path other = root_ / "other_checkpoint";
-  assemble_checkpoint({root_ / "vae/final", dit.out / "final", root_ / "ar/final"}, other);
+  assemble_checkpoint({checkpoint_, dit.out / "final", checkpoint_}, other);  // parts of a whole checkpoint, too
   refused(train_dit, adapter("dit", "own_parts_adapter", 2),
           "transformer in --init")([&](StageOptions& o) { o.init = other; });
 }
