@@ -60,7 +60,7 @@ class Sizes:
     ar_heads: int = 3
     ar_kv_heads: int = 1
     ar_feed_forward: int = 512
-    vocabulary: int = 1936
+    vocabulary: int = 2448
     visual_vocabulary: int = 1664
     mrope_section: tuple = (4, 6, 6)
     vae_batch: int = 8
