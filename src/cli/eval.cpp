@@ -14,7 +14,7 @@
 #include "cli/terminal_progress.h"
 #include "core/dtype.h"
 #include "core/error.h"
-#include "core/part_file.h"
+#include "core/files.h"
 #include "core/threads.h"
 #include "core/version.h"
 #include "eval/check.h"
@@ -79,9 +79,7 @@ class Output {
   void text(const char* name, const std::string& content) const {
     if (folder_.empty()) return;
     guard_partial_file((folder_ / name).string() + ".part");
-    PartFile file(folder_ / name);
-    file.write(content.data(), content.size());
-    file.commit();
+    write_file(folder_ / name, content);
     guard_partial_file({});
   }
 

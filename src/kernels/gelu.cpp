@@ -35,9 +35,7 @@ at::Tensor on_cpu_with_gradient(const at::Tensor& x) { return cpu::can_gelu(x) ?
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("gelu_tanh(Tensor x) -> Tensor");
-  m.impl("gelu_tanh", c10::DispatchKey::CompositeImplicitAutograd, composition);
-  m.impl("gelu_tanh", c10::DispatchKey::CPU, on_cpu);
-  m.impl("gelu_tanh", c10::DispatchKey::AutogradCPU, on_cpu_with_gradient);
+  register_kernel(m, "gelu_tanh", composition, on_cpu, on_cpu_with_gradient);
 }
 
 at::Tensor gelu_tanh(const at::Tensor& x) {

@@ -165,14 +165,10 @@ TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def(
       "modulated_norm(Tensor first, Tensor first_shift, Tensor first_scale, Tensor second, Tensor shift, Tensor scale, "
       "float eps) -> Tensor");
-  m.impl("modulated_norm", c10::DispatchKey::CompositeImplicitAutograd, norm_composition);
-  m.impl("modulated_norm", c10::DispatchKey::CPU, norm_on_cpu);
-  m.impl("modulated_norm", c10::DispatchKey::AutogradCPU, norm_on_cpu_with_gradient);
+  register_kernel(m, "modulated_norm", norm_composition, norm_on_cpu, norm_on_cpu_with_gradient);
   m.def(
       "gated_residual(Tensor first, Tensor first_gate, Tensor second, Tensor gate, Tensor update) -> (Tensor, Tensor)");
-  m.impl("gated_residual", c10::DispatchKey::CompositeImplicitAutograd, gated_composition);
-  m.impl("gated_residual", c10::DispatchKey::CPU, gated_on_cpu);
-  m.impl("gated_residual", c10::DispatchKey::AutogradCPU, gated_on_cpu_with_gradient);
+  register_kernel(m, "gated_residual", gated_composition, gated_on_cpu, gated_on_cpu_with_gradient);
 }
 
 Tensor modulated_norm(const Modulated& first, const Modulated& second, double eps) {

@@ -50,9 +50,7 @@ at::Tensor on_cpu_with_gradient(const at::Tensor& x, const at::Tensor& weight, d
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor");
-  m.impl("rms_norm", c10::DispatchKey::CompositeImplicitAutograd, composition);
-  m.impl("rms_norm", c10::DispatchKey::CPU, on_cpu);
-  m.impl("rms_norm", c10::DispatchKey::AutogradCPU, on_cpu_with_gradient);
+  register_kernel(m, "rms_norm", composition, on_cpu, on_cpu_with_gradient);
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {

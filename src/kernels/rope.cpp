@@ -49,9 +49,7 @@ at::Tensor on_cpu_with_gradient(const at::Tensor& x, const at::Tensor& cos, cons
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("rope(Tensor x, Tensor cos, Tensor sin) -> Tensor");
-  m.impl("rope", c10::DispatchKey::CompositeImplicitAutograd, composition);
-  m.impl("rope", c10::DispatchKey::CPU, on_cpu);
-  m.impl("rope", c10::DispatchKey::AutogradCPU, on_cpu_with_gradient);
+  register_kernel(m, "rope", composition, on_cpu, on_cpu_with_gradient);
 }
 
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {

@@ -14,6 +14,16 @@ inline void refuse_second_derivative(const char* name) {
   if (at::GradMode::is_enabled()) fail(ErrorKind::internal, name, ": the gradient has no gradient of its own");
 }
 
+// Registers a defined operator's composition and its processor twin, which needs a gradient of its own: with a kernel
+// for its key the composition's is no longer used there. Library: torch::Library.
+template <typename Library, typename Function>
+void register_kernel(Library& library, const char* name, Function* composition, Function* on_cpu,
+                     Function* on_cpu_with_gradient) {
+  library.impl(name, c10::DispatchKey::CompositeImplicitAutograd, composition);
+  library.impl(name, c10::DispatchKey::CPU, on_cpu);
+  library.impl(name, c10::DispatchKey::AutogradCPU, on_cpu_with_gradient);
+}
+
 // The operator `name` with its C++ signature, looked up once.
 template <typename Signature>
 c10::TypedOperatorHandle<Signature> find_operator(const char* name) {

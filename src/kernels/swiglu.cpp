@@ -44,9 +44,7 @@ at::Tensor on_cpu_with_gradient(const at::Tensor& gate_up) {
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("swiglu(Tensor gate_up) -> Tensor");
-  m.impl("swiglu", c10::DispatchKey::CompositeImplicitAutograd, composition);
-  m.impl("swiglu", c10::DispatchKey::CPU, on_cpu);
-  m.impl("swiglu", c10::DispatchKey::AutogradCPU, on_cpu_with_gradient);
+  register_kernel(m, "swiglu", composition, on_cpu, on_cpu_with_gradient);
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) {

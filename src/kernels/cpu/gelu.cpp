@@ -5,6 +5,7 @@
 #include "kernels/cpu/exponential.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/takes.h"
 
 namespace glmimage::kernels::cpu {
 namespace {
@@ -33,7 +34,7 @@ GLM_IMAGE_CLONES void gelu_row_back(const float* grad, const float* x, float* x_
 
 }  // namespace
 
-bool can_gelu(const at::Tensor& x) { return x.device().is_cpu() && x.scalar_type() == at::kFloat; }
+bool can_gelu(const at::Tensor& x) { return is_float_on_cpu(x); }
 
 at::Tensor gelu_tanh(const at::Tensor& x) {
   const at::Tensor from = x.contiguous(), y = at::empty(x.sizes(), x.options());

@@ -8,6 +8,7 @@
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/takes.h"
 
 namespace glmimage::kernels::cpu {
 namespace {
@@ -102,7 +103,7 @@ at::Tensor sum_over_tokens(const at::Tensor& x, int64_t kinds, const Row& row) {
 }  // namespace
 
 bool can_modulate(const at::Tensor& tensor) {
-  return tensor.device().is_cpu() && tensor.scalar_type() == at::kFloat && tensor.dim() == 3 && tensor.stride(2) == 1;
+  return is_float_on_cpu(tensor) && tensor.dim() == 3 && tensor.stride(2) == 1;
 }
 
 void modulated_norm(const Run& run, const at::Tensor& shift, const at::Tensor& scale, double eps, at::Tensor& joint,

@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/takes.h"
 
 namespace glmimage::kernels::cpu {
 namespace {
@@ -60,8 +61,8 @@ GLM_IMAGE_CLONES void back_rows(const Operands& from, float* x_grad, float* weig
 }  // namespace
 
 bool can_norm(const at::Tensor& x, const at::Tensor& weight) {
-  const auto plain = [](const at::Tensor& t) { return t.device().is_cpu() && t.scalar_type() == at::kFloat; };
-  return plain(x) && plain(weight) && x.dim() >= 1 && weight.dim() == 1 && x.size(-1) == weight.size(0);
+  return is_float_on_cpu(x) && is_float_on_cpu(weight) && x.dim() >= 1 && weight.dim() == 1 &&
+         x.size(-1) == weight.size(0);
 }
 
 NormedRows rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {

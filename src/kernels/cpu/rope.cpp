@@ -7,6 +7,7 @@
 
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/takes.h"
 
 namespace glmimage::kernels::cpu {
 namespace {
@@ -35,9 +36,7 @@ GLM_IMAGE_CLONES void turn_heads(const float* x, float* y, const float* cos, con
 }  // namespace
 
 bool can_turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
-  const auto plain = [](const at::Tensor& t) {
-    return t.device().is_cpu() && t.scalar_type() == at::kFloat && t.dim() >= 1 && t.stride(-1) == 1;
-  };
+  const auto plain = [](const at::Tensor& t) { return is_float_on_cpu(t) && t.dim() >= 1 && t.stride(-1) == 1; };
   return x.dim() == 4 && plain(x) && plain(cos) && plain(sin) && cos.dim() <= 4 && cos.sizes() == sin.sizes() &&
          2 * cos.size(-1) <= x.size(3) && !cos.requires_grad() && !sin.requires_grad();
 }

@@ -7,6 +7,7 @@
 #include "kernels/cpu/exponential.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/cpu/takes.h"
 
 namespace glmimage::kernels::cpu {
 namespace {
@@ -29,8 +30,7 @@ GLM_IMAGE_CLONES void gate_row_back(const float* grad, const float* gate, const 
 }  // namespace
 
 bool can_gate(const at::Tensor& gate_up) {
-  return gate_up.device().is_cpu() && gate_up.scalar_type() == at::kFloat && gate_up.dim() >= 1 &&
-         gate_up.size(-1) % 2 == 0;
+  return is_float_on_cpu(gate_up) && gate_up.dim() >= 1 && gate_up.size(-1) % 2 == 0;
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) {
