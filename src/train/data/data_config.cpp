@@ -38,6 +38,7 @@ void DataConfig::add_fields(FieldList& list, const std::string& prefix) {
   list.add_choice(prefix + "small_pictures", small_pictures, "enlarge or skip");
   list.add_choice(prefix + "broken_pictures", broken_pictures, "found while training: replace or fail");
   list.add_choice(prefix + "languages", languages, "of synthetic pictures: english or english_and_chinese");
+  list.add(prefix + "words", words, "share of the synthetic pictures with room for a word that have one", 0, 1);
 }
 
 nlohmann::json DataConfig::to_json() const {

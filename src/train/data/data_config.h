@@ -74,6 +74,7 @@ struct DataConfig {
   SmallPicture small_pictures = SmallPicture::enlarge;
   BrokenPicture broken_pictures = BrokenPicture::replace;
   world::Languages languages = world::Languages::english;  // of synthetic pictures
+  double words = 0.5;  // share of the synthetic pictures with room for a word that have one
 
   // Adds every field under `prefix` and its own name. Points into this object.
   void add_fields(FieldList& list, const std::string& prefix);

@@ -102,7 +102,7 @@ std::unique_ptr<Source> open_source(const std::string& source, const DataConfig&
     if (config.areas.empty()) fail(ErrorKind::usage, "data: 'areas' is empty; expected sides of squares, like 512");
     const int64_t largest = *std::max_element(config.areas.begin(), config.areas.end());
     const int64_t size = std::min<int64_t>(world.size > 0 ? world.size : largest, 1024);
-    auto painted = open_world_source(count, seed, {.size = size, .languages = config.languages});
+    auto painted = open_world_source(count, seed, {.size = size, .languages = config.languages, .words = config.words});
     report.used = static_cast<int64_t>(painted->records().size());
     return painted;
   }

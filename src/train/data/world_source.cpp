@@ -30,8 +30,9 @@ class WorldSource : public Source {
   Image read(const Picture& picture) const override { return world_.render(scene(picture)); }
   std::string identity(const Picture& picture) const override {
     // The caption as well: it shows most changes of the world of which kWorldVersion was not told.
-    return concat("world ", kWorldVersion, " ", world_.size(), " ", static_cast<int>(world_.languages()), " ", seed_,
-                  " ", picture.bytes.offset, " ", records_[picture.bytes.offset].captions[0]);
+    return concat("world ", kWorldVersion, " ", world_.size(), " ", static_cast<int>(world_.languages()), " ",
+                  world_.words(), " ", seed_, " ", picture.bytes.offset, " ",
+                  records_[picture.bytes.offset].captions[0]);
   }
   std::optional<CellLabels> label_cells(const Picture& picture, Grid grid) const override;
 

@@ -68,6 +68,7 @@ enum class Languages { english, english_and_chinese };
 struct WorldOptions {
   int64_t size = 128;  // pixels per side, 32-1024
   Languages languages = Languages::english;
+  double words = 0.5;  // share of the sampled scenes with room for a text that have one
   std::string emoji_font = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf";
   std::string text_font = "/usr/share/fonts/truetype/dejavu/DejaVuSansMono-Bold.ttf";
   // Read only for worlds with Chinese.
@@ -133,6 +134,7 @@ class World {
   int64_t size() const { return options_.size; }
 
   Languages languages() const { return options_.languages; }
+  double words() const { return options_.words; }
 
  private:
   void lay_out(Scene& scene) const;

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cctype>
+#include <cmath>
 
 #include "text/utf8.h"
 #include "train/world/arrangements.h"
@@ -87,7 +88,7 @@ Scene World::draw(Dice& dice) const {
     scene.background = dice.below(background_count());
   } while (std::any_of(scene.objects.begin(), scene.objects.end(), drowns));
   const std::vector<TextPlace>& places = text_places(scene.arrangement);
-  if (scene.objects.empty() || (!places.empty() && dice.percent(50))) {
+  if (scene.objects.empty() || (!places.empty() && dice.percent(std::lround(100 * options_.words)))) {
     const bool chinese = options_.languages == Languages::english_and_chinese && dice.percent(25);
     scene.text = chinese ? sample_chinese_text(dice) : sample_latin_text(dice);
     scene.text_place = dice.percent(75) ? places.front() : places.back();

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "train/world/arrangements.h"
 #include "train/world/world_helpers.h"
 
 namespace glmimage::train::world {
@@ -51,6 +52,27 @@ TEST(World, SeedOneIsPortableWithChinese) {
                            "a tractor to the right of a cyan triangle on a red background with the text \"WIN\"",
                            "棕色背景上的文字\"头\"",
                            "a drawing of a lollipop on a red background with the text \"星星\" at the top"));
+}
+
+TEST(World, WritesAsManyWordsAsAsked) {
+  for (const double share : {0.0, 0.5, 0.8, 1.0}) {
+    const World world = World::open({.words = share});
+    std::mt19937_64 random(1);
+    int64_t with_room = 0, written = 0;
+    for (int i = 0; i < 2000; ++i) {
+      const Scene scene = world.sample(random);
+      if (scene.objects.empty()) {
+        EXPECT_FALSE(scene.text.empty());  // a text alone is not a matter of room
+      } else if (text_places(scene.arrangement).empty()) {
+        EXPECT_TRUE(scene.text.empty());
+      } else {
+        ++with_room;
+        written += scene.text.empty() ? 0 : 1;
+      }
+    }
+    ASSERT_GT(with_room, 1000);
+    EXPECT_NEAR(static_cast<double>(written) / static_cast<double>(with_room), share, 0.05);
+  }
 }
 
 TEST(World, OtherSizesDrawTheSameThing) {
