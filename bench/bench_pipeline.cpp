@@ -10,6 +10,7 @@
 
 #include "bench/generate.h"
 #include "bench/layers.h"
+#include "bench/limits.h"
 #include "bench/program.h"
 #include "bench/report.h"
 #include "core/dtype.h"
@@ -24,7 +25,7 @@ namespace {
 struct Options {
   std::string model = "checkpoints/mini", dtype = "float32", out;
   std::string prompt = "a green sign with the text \"OPEN\"";
-  std::vector<std::string> only = {"ar", "dit", "vae", "generate"};
+  std::vector<std::string> only = {"limits", "ar", "dit", "vae", "generate"};
   std::optional<int64_t> size;
   int64_t steps = 50;
   int repeat = 5, threads = 0;
@@ -43,6 +44,7 @@ nlohmann::ordered_json run(const Options& options) {
   const Repeats repeats{.warm_up = 1, .measured = options.quick ? 1 : options.repeat};
 
   Report report;
+  if (wants(options, "limits")) bench_limits(report, dtype, options.quick, repeats);
   if (wants(options, "ar")) bench_ar_layer(report, sizes, dtype, repeats);
   if (wants(options, "dit")) bench_dit_layer(report, sizes, dtype, repeats);
   if (wants(options, "vae")) bench_vae_decoder(report, sizes, dtype, repeats);
@@ -65,7 +67,7 @@ int main_of(int argc, char** argv) {
   CLI::App app("Times the layers and the pipeline of glm-image; prints JSON (times in seconds)");
   app.add_option("--only", options.only, "Parts to run")
       ->delimiter(',')
-      ->check(CLI::IsMember({"ar", "dit", "vae", "generate"}))
+      ->check(CLI::IsMember({"limits", "ar", "dit", "vae", "generate"}))
       ->capture_default_str();
   app.add_option("-m,--model", options.model, "Checkpoint to draw with")->capture_default_str();
   app.add_option("--prompt", options.prompt, "What to draw")->capture_default_str();

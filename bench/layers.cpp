@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "core/parameters.h"
 #include "core/rng.h"
+#include "kernels/linear.h"
 #include "models/ar/model.h"
 #include "models/dit/block.h"
 #include "models/dit/rope.h"
@@ -26,6 +27,7 @@ void fill(const ParameterList& list, at::ScalarType dtype) {
     *p.tensor = p.init.kind == Init::Kind::ones
                     ? at::ones(p.shape, dtype)
                     : at::randn(p.shape, generator, at::TensorOptions(at::kFloat)).mul_(kSpread).to(dtype);
+    if (p.scale) *p.scale = at::Tensor();
   }
 }
 
@@ -66,6 +68,55 @@ VaeConfig vae_config(const LayerSizes& sizes) {
   return config;
 }
 
+// Matrices of the layer alone, in groups of 64 (or of a row, where it is shorter).
+void quantise_layer(const ParameterList& list, int64_t bits) {
+  for (const Parameter& p : list) {
+    if (!p.scale || p.name.find(".layers.") == std::string::npos) continue;
+    const kernels::Quantised few = kernels::quantise(*p.tensor, bits, p.shape[1] % 64 == 0 ? 64 : 0);
+    *p.tensor = few.q;
+    *p.scale = few.scale;
+  }
+}
+
+int64_t layer_bytes(const ParameterList& list) {
+  int64_t bytes = 0;
+  for (const Parameter& p : list) {
+    if (p.name.find(".layers.") == std::string::npos) continue;
+    bytes += static_cast<int64_t>(p.tensor->nbytes() + (p.quantised() ? p.scale->nbytes() : 0));
+  }
+  return bytes;
+}
+
+// Prompt and one token of a model of one layer; `format` of its weights, empty: as they were loaded.
+void bench_ar_model(Report& report, ArModel& model, const std::string& format, const LayerSizes& sizes,
+                    Repeats repeats) {
+  const std::string ending = format.empty() ? "" : "_" + format, remark = format.empty() ? "" : ", " + format;
+  const at::Tensor& like = model.embed_tokens.weight;
+  const at::ScalarType dtype = like.scalar_type();
+  const at::Tensor prompt = noise({1, sizes.prompt_tokens, sizes.ar_width}, dtype);  // (1, T, D)
+  report.add(concat("ar_layer.prefill_", sizes.prompt_tokens, ending),
+             concat("AR layer, prefill of ", sizes.prompt_tokens, " tokens", remark), time_runs(repeats, [&] {
+               KvCache cache(model.config, 1, sizes.prompt_tokens, like);
+               model.prefill(prompt, model.rope(text_positions(0, sizes.prompt_tokens)), cache);
+             }));
+
+  // A step is short, so more of them; each leaves its token in the cache, as in a request.
+  repeats = {.warm_up = 4 * repeats.warm_up, .measured = 4 * repeats.measured};
+  const int64_t steps = repeats.warm_up + repeats.measured;
+  KvCache cache(model.config, 1, sizes.cached_tokens + steps, like);
+  const at::Tensor past = noise({1, sizes.cached_tokens, sizes.ar_width}, dtype);  // (1, T, D)
+  model.prefill(past, model.rope(text_positions(0, sizes.cached_tokens)), cache);
+  const Rope rope = model.rope(text_positions(sizes.cached_tokens, steps));
+  const at::Tensor token = noise({1, 1, sizes.ar_width}, dtype);  // (1, 1, D)
+  int64_t next = 0;
+  const std::string key = concat("ar_layer.decode_", sizes.cached_tokens, ending);
+  report.add(key, concat("AR layer, one token after ", sizes.cached_tokens, remark),
+             time_runs(repeats, [&] { model.decode(token, rope.at(next++), cache); }));
+  ParameterList parameters;
+  model.list(parameters);
+  report.set(key, "bytes", layer_bytes(parameters));
+}
+
 }  // namespace
 
 LayerSizes LayerSizes::quick() {
@@ -92,26 +143,13 @@ void bench_ar_layer(Report& report, const LayerSizes& sizes, at::ScalarType dtyp
   model.list(parameters);
   fill(parameters, dtype);
   model.fuse();
-  const at::Tensor& like = model.embed_tokens.weight;
-
-  const at::Tensor prompt = noise({1, sizes.prompt_tokens, sizes.ar_width}, dtype);  // (1, T, D)
-  report.add(concat("ar_layer.prefill_", sizes.prompt_tokens),
-             concat("AR layer, prefill of ", sizes.prompt_tokens, " tokens"), time_runs(repeats, [&] {
-               KvCache cache(model.config, 1, sizes.prompt_tokens, like);
-               model.prefill(prompt, model.rope(text_positions(0, sizes.prompt_tokens)), cache);
-             }));
-
-  // A step is short, so more of them; each leaves its token in the cache, as in a request.
-  repeats = {.warm_up = 4 * repeats.warm_up, .measured = 4 * repeats.measured};
-  const int64_t steps = repeats.warm_up + repeats.measured;
-  KvCache cache(model.config, 1, sizes.cached_tokens + steps, like);
-  const at::Tensor past = noise({1, sizes.cached_tokens, sizes.ar_width}, dtype);  // (1, T, D)
-  model.prefill(past, model.rope(text_positions(0, sizes.cached_tokens)), cache);
-  const Rope rope = model.rope(text_positions(sizes.cached_tokens, steps));
-  const at::Tensor token = noise({1, 1, sizes.ar_width}, dtype);  // (1, 1, D)
-  int64_t next = 0;
-  report.add(concat("ar_layer.decode_", sizes.cached_tokens), concat("AR layer, one token after ", sizes.cached_tokens),
-             time_runs(repeats, [&] { model.decode(token, rope.at(next++), cache); }));
+  bench_ar_model(report, model, "", sizes, repeats);
+  for (const int64_t bits : {8, 4}) {
+    fill(parameters, dtype);
+    quantise_layer(parameters, bits);
+    model.fuse();
+    bench_ar_model(report, model, concat("int", bits), sizes, repeats);
+  }
 }
 
 void bench_dit_layer(Report& report, const LayerSizes& sizes, at::ScalarType dtype, Repeats repeats) {

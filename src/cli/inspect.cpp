@@ -28,19 +28,33 @@ constexpr const char* kFooter = R"(Examples:
 // What a set of tensors adds up to.
 struct Totals {
   int64_t tensors = 0, parameters = 0, bytes = 0;
+  int64_t floats = 0;       // that are cast on loading
+  int64_t fixed_bytes = 0;  // that stay as they are: integers and their scales
   std::map<std::string, int64_t> parameters_by_dtype;
 
   void add(const TensorInfo& info) {
-    const int64_t count = info.elements();
+    // Matrices of few bits (quantised_names): eight values a word, and what belongs to them is no parameter.
+    const bool packed = info.name.ends_with(".weight_packed"), scale = info.name.ends_with(".weight_scale");
+    const bool shape = info.name.ends_with(".weight_shape");
+    const int64_t count = scale || shape ? 0 : info.elements() * (packed ? 8 : 1);
+    const auto size = static_cast<int64_t>(info.end - info.begin);
     ++tensors;
     parameters += count;
-    bytes += static_cast<int64_t>(info.end - info.begin);
-    parameters_by_dtype[safetensors_dtype_name(info.dtype)] += count;
+    bytes += size;
+    if (at::isFloatingType(info.dtype) && !scale) {
+      floats += count;
+    } else {
+      fixed_bytes += size;
+    }
+    if (count > 0) parameters_by_dtype[packed ? "I4" : safetensors_dtype_name(info.dtype)] += count;
   }
+  int64_t bytes_in(int64_t float_size) const { return floats * float_size + fixed_bytes; }
   void add(const Totals& other) {
     tensors += other.tensors;
     parameters += other.parameters;
     bytes += other.bytes;
+    floats += other.floats;
+    fixed_bytes += other.fixed_bytes;
     for (const auto& [dtype, count] : other.parameters_by_dtype) parameters_by_dtype[dtype] += count;
   }
   json to_json() const {
@@ -48,7 +62,7 @@ struct Totals {
             {"parameters", parameters},
             {"bytes", bytes},
             {"parameters_by_dtype", parameters_by_dtype},
-            {"bytes_needed", {{"float32", parameters * 4}, {"bfloat16", parameters * 2}, {"float16", parameters * 2}}}};
+            {"bytes_needed", {{"float32", bytes_in(4)}, {"bfloat16", bytes_in(2)}, {"float16", bytes_in(2)}}}};
   }
 };
 
@@ -168,8 +182,8 @@ void print_table(const std::vector<Part>& parts, const Totals& all, bool list_te
                 part.adapter["ranks"].dump().c_str(), part.adapter["alphas"].dump().c_str(),
                 part.adapter["targets"].dump(-1, ' ', false, json::error_handler_t::replace).c_str());
   }
-  std::printf("weights in memory: float32 %s, bfloat16 or float16 %s\n", human(all.parameters * 4).c_str(),
-              human(all.parameters * 2).c_str());
+  std::printf("weights in memory: float32 %s, bfloat16 or float16 %s\n", human(all.bytes_in(4)).c_str(),
+              human(all.bytes_in(2)).c_str());
   if (!list_tensors) return;
   for (const Part& part : parts) {
     for (const json& tensor : part.tensors) {

@@ -17,6 +17,7 @@ constexpr const char* kFooter = R"(Examples:
   glm-image generate --prompt 'a red apple on a green background' --output apple.png
   glm-image eval --count 20 --out out/eval
   glm-image inspect checkpoints/mini
+  glm-image quantize checkpoints/mini out/mini-int8 --ar int8 --dit int8
   glm-image train vae --out runs/vae
 
 'glm-image COMMAND --help' tells about one command.)";
@@ -46,6 +47,7 @@ int main(int argc, char** argv) {
   cli::add_generate(app, run);
   cli::add_eval(app, run);
   cli::add_inspect(app, run);
+  cli::add_quantize(app, run);
   cli::add_train(app, run);
   bool json = false;
   for (int i = 1; i < argc; ++i) json = json || std::strcmp(argv[i], "--json") == 0;

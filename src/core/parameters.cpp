@@ -3,6 +3,7 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/accumulate.h>
 
@@ -31,21 +32,74 @@ void append_faults(std::string& message, const std::string& title, const std::ve
   message += concat("; ", faults.size(), " ", title, ": ", listed(faults));
 }
 
+// How a file has one parameter.
+enum class Stored { absent, floats, int8, int4 };
+
+Stored stored_as(const Parameter& p, const WeightFiles& files) {
+  if (p.scale && files.has(quantised_names(p.name).packed)) return Stored::int4;
+  if (!files.has(p.name)) return Stored::absent;
+  return p.scale && files.info(p.name).dtype == at::kChar ? Stored::int8 : Stored::floats;
+}
+
+std::string shape_fault(const TensorInfo& info, const std::vector<int64_t>& expected) {
+  return info.shape == expected
+             ? ""
+             : concat(info.name, " is ", shape_text(info.shape), ", expected ", shape_text(expected));
+}
+
+// What is wrong with a matrix of few bits, or nothing.
+std::string quantised_fault(const Parameter& p, const WeightFiles& files, Stored stored) {
+  const QuantisedNames names = quantised_names(p.name);
+  const int64_t out = p.shape[0], in = p.shape[1];
+  const TensorInfo& q = files.info(stored == Stored::int4 ? names.packed : p.name);
+  if (stored == Stored::int4 && q.dtype != at::kInt) {
+    return concat(q.name, " has the type ", safetensors_dtype_name(q.dtype), ", expected I32");
+  }
+  std::string fault = shape_fault(q, stored == Stored::int4 ? std::vector{out, in / 8} : p.shape);
+  if (!fault.empty()) return fault;
+  if (!files.has(names.scale)) return concat(q.name, " holds integers, and ", names.scale, " is missing");
+  const TensorInfo& scale = files.info(names.scale);
+  if (!at::isFloatingType(scale.dtype)) {
+    return concat(scale.name, " has the type ", safetensors_dtype_name(scale.dtype), ", expected a float type");
+  }
+  const bool fits = scale.shape.size() == 2 && scale.shape[0] == out && scale.shape[1] > 0 && in % scale.shape[1] == 0;
+  return fits ? "" : concat(scale.name, " is ", shape_text(scale.shape), ", expected (", out, ", groups of ", in, ")");
+}
+
+void load_quantised(const Parameter& p, const WeightFiles& files, Stored stored, at::Device device) {
+  const QuantisedNames names = quantised_names(p.name);
+  const at::Tensor q = stored == Stored::int4 ? files.tensor(names.packed).view(at::kByte) : files.tensor(p.name);
+  const at::Tensor scale = files.tensor(names.scale);
+  *p.tensor = q.to(device);
+  *p.scale = scale.to(device, scale.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat);
+  if (!p.tensor->is_alias_of(q)) files.release(stored == Stored::int4 ? names.packed : p.name);
+}
+
 }  // namespace
+
+QuantisedNames quantised_names(const std::string& name) { return {name + "_packed", name + "_scale", name + "_shape"}; }
 
 void load_parameters(const ParameterList& list, const WeightFiles& files, const Placement& placement,
                      const std::vector<std::string>& ignored_prefixes) {
   std::vector<std::string> missing, wrong, unexpected;
   std::set<std::string> expected;
   for (const Parameter& p : list) {
-    expected.insert(p.name);
-    if (!files.has(p.name)) {
+    const Stored stored = stored_as(p, files);
+    if (stored != Stored::int4) expected.insert(p.name);
+    if (stored == Stored::absent) {
       if (!p.optional) missing.push_back(p.name);
       continue;
     }
+    if (stored != Stored::floats) {
+      const QuantisedNames names = quantised_names(p.name);
+      expected.insert(names.scale);
+      if (stored == Stored::int4) expected.insert({names.packed, names.shape});
+      if (const std::string fault = quantised_fault(p, files, stored); !fault.empty()) wrong.push_back(fault);
+      continue;
+    }
     const TensorInfo& info = files.info(p.name);
-    if (info.shape != p.shape) {
-      wrong.push_back(concat(p.name, " is ", shape_text(info.shape), ", expected ", shape_text(p.shape)));
+    if (const std::string fault = shape_fault(info, p.shape); !fault.empty()) {
+      wrong.push_back(fault);
     } else if (!at::isFloatingType(info.dtype)) {
       wrong.push_back(concat(p.name, " has the type ", safetensors_dtype_name(info.dtype), ", expected a float type"));
     }
@@ -61,7 +115,13 @@ void load_parameters(const ParameterList& list, const WeightFiles& files, const 
     throw Error(ErrorKind::checkpoint, message);
   }
   for (const Parameter& p : list) {
-    if (!files.has(p.name)) continue;
+    const Stored form = stored_as(p, files);
+    if (p.scale) *p.scale = at::Tensor();
+    if (form == Stored::absent) continue;
+    if (form != Stored::floats) {
+      load_quantised(p, files, form, placement.device);
+      continue;
+    }
     at::Tensor stored = files.tensor(p.name);
     // A no-op (still mapped, zero copies) when type and device already fit.
     *p.tensor = stored.to(placement.device, placement.dtype.value_or(stored.scalar_type()));
@@ -87,6 +147,17 @@ NamedTensors named_tensors(const ParameterList& list, std::optional<at::ScalarTy
   for (const Parameter& p : list) {
     if (!p.tensor->defined()) continue;
     at::Tensor t = p.tensor->detach();
+    if (p.quantised()) {
+      const QuantisedNames names = quantised_names(p.name);
+      if (t.scalar_type() == at::kByte) {
+        out.emplace_back(names.packed, t.view(at::kInt));
+        out.emplace_back(names.shape, at::tensor(p.shape, at::kLong));
+      } else {
+        out.emplace_back(p.name, t);
+      }
+      out.emplace_back(names.scale, p.scale->detach());
+      continue;
+    }
     out.emplace_back(p.name, dtype ? t.to(*dtype) : t);
   }
   return out;

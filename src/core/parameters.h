@@ -39,6 +39,11 @@ struct Parameter {
   Init init;
   bool optional = false;        // may be absent from a checkpoint (stays undefined)
   LowRank* low_rank = nullptr;  // where an adapter's branch of this matrix lives in the module; null: it takes none
+  // Where the scales of a matrix of few bits live (kernels::quantised_linear), whose integers are then in `tensor`;
+  // undefined: it is one of floats. Null: it cannot be of few bits.
+  at::Tensor* scale = nullptr;
+
+  bool quantised() const { return scale && scale->defined(); }
 };
 
 // The list every module fills. It serves load, save, random init, optimisers, EMA and sharding. It points into the
@@ -51,15 +56,25 @@ struct Placement {
   at::Device device = at::Device(at::kCPU);
 };
 
-// Fills every listed tensor from `files`. Missing names, wrong shapes and (unless they begin with one of
-// `ignored_prefixes`) unexpected names are collected and reported in one ErrorKind::checkpoint.
+// A matrix of few bits in a file, "layer.weight" being its name in the list: as compressed-tensors has it,
+// 8 bits: layer.weight (out, in) int8; 4 bits: layer.weight_packed (out, in / 8) int32, eight values a word;
+// both: layer.weight_scale (out, groups) bfloat16, float16 or float32, and for 4 bits layer.weight_shape (2) int64.
+struct QuantisedNames {
+  std::string packed, scale, shape;
+};
+QuantisedNames quantised_names(const std::string& name);
+
+// Fills every listed tensor from `files`; integers and scales of matrices of few bits keep their types. Missing names,
+// wrong shapes and (unless they begin with one of `ignored_prefixes`) unexpected names are collected and reported in
+// one ErrorKind::checkpoint.
 void load_parameters(const ParameterList& list, const WeightFiles& files, const Placement& placement,
                      const std::vector<std::string>& ignored_prefixes = {});
 
 // Fills every listed tensor with its initial values, float32 on the CPU, drawn in list order from `generator`.
 void init_parameters(const ParameterList& list, at::Generator generator);
 
-// The listed tensors under their names, in list order, detached, cast to `dtype` when given.
+// The listed tensors under their names, in list order, detached, cast to `dtype` when given. Matrices of few bits
+// as they are in files.
 NamedTensors named_tensors(const ParameterList& list, std::optional<at::ScalarType> dtype = std::nullopt);
 
 int64_t count_elements(const ParameterList& list);

@@ -32,16 +32,18 @@ void check_model_index(const fs::path& folder) {
   }
 }
 
-// From the headers alone.
-int64_t stored_parameters(const fs::path& folder) {
-  int64_t count = 0;
+// What the weights take with their floats in float32, from the headers alone.
+int64_t float32_bytes(const fs::path& folder) {
+  int64_t bytes = 0;
   for (const char* part : {"text_encoder", "vision_language_encoder", "transformer", "vae"}) {
     const WeightFiles weights = WeightFiles::open(folder / part);
     for (const SafetensorsFile& file : weights.files()) {
-      for (const TensorInfo& info : file.tensors()) count += info.elements();
+      for (const TensorInfo& info : file.tensors()) {
+        bytes += at::isFloatingType(info.dtype) ? 4 * info.elements() : static_cast<int64_t>(info.end - info.begin);
+      }
     }
   }
-  return count;
+  return bytes;
 }
 
 // float32 where it fits in half of the memory: it is what results are held to. Otherwise, and on accelerators,
@@ -49,7 +51,7 @@ int64_t stored_parameters(const fs::path& folder) {
 at::ScalarType choose_dtype(const PipelineOptions& options) {
   if (options.dtype) return *options.dtype;
   if (!options.device.is_cpu()) return at::kBFloat16;
-  return stored_parameters(options.model) * 4 <= available_memory_bytes() / 2 ? at::kFloat : at::kBFloat16;
+  return float32_bytes(options.model) <= available_memory_bytes() / 2 ? at::kFloat : at::kBFloat16;
 }
 
 template <typename Model>
@@ -59,6 +61,7 @@ int64_t bytes_of(Model& model) {
   int64_t bytes = 0;
   for (const Parameter& p : list) {
     if (p.tensor->defined()) bytes += static_cast<int64_t>(p.tensor->nbytes());
+    if (p.quantised()) bytes += static_cast<int64_t>(p.scale->nbytes());
   }
   return bytes;
 }

@@ -1,8 +1,10 @@
 #include "core/parameters.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/randn.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -92,6 +94,68 @@ TEST(Parameters, InitFollowsTheGenerator) {
   EXPECT_TRUE(a.weight.equal(at::randn({2, 3}, make_generator(3)) * 0.5));
   EXPECT_TRUE(a.bias.equal(at::zeros({2})));
   EXPECT_TRUE(a.extra.equal(at::ones({4})));
+}
+
+// A module whose matrix may be of few bits.
+struct Matrix {
+  at::Tensor weight, scale;  // (2, 64)
+  ParameterList list() { return {{"layer.weight", &weight, {2, 64}, Init::normal(0.5), false, nullptr, &scale}}; }
+};
+
+TEST(Parameters, MatricesOfFewBitsKeepTheirTypes) {
+  const at::Tensor bytes = at::arange(128, at::kLong).to(at::kChar).view({2, 64});
+  const at::Tensor words = at::arange(16, at::kInt).view({2, 8}), scale = at::ones({2, 1}, at::kBFloat16);
+  Matrix eight, four;
+  load_parameters(eight.list(), saved({{"layer.weight", bytes}, {"layer.weight_scale", scale}}), {.dtype = at::kFloat});
+  EXPECT_TRUE(eight.weight.equal(bytes));
+  EXPECT_EQ(eight.scale.scalar_type(), at::kBFloat16);
+  EXPECT_TRUE(eight.list()[0].quantised());
+  load_parameters(four.list(),
+                  saved({{"layer.weight_packed", words},
+                         {"layer.weight_scale", scale.to(at::kHalf)},
+                         {"layer.weight_shape", at::tensor({2, 64}, at::kLong)}}),
+                  {.dtype = at::kFloat});
+  EXPECT_TRUE(four.weight.equal(words.view(at::kByte)));
+  EXPECT_EQ(four.scale.scalar_type(), at::kFloat) << "kernels take no float16";
+  // What is written is what was read.
+  for (Matrix* module : {&eight, &four}) {
+    Matrix again;
+    load_parameters(again.list(), saved(named_tensors(module->list(), at::kBFloat16)), {});
+    EXPECT_TRUE(again.weight.equal(module->weight));
+    EXPECT_TRUE(again.scale.equal(module->scale));
+  }
+  // One of floats in its place leaves no scales behind.
+  load_parameters(eight.list(), saved({{"layer.weight", at::ones({2, 64})}}), {});
+  EXPECT_FALSE(eight.list()[0].quantised());
+}
+
+TEST(Parameters, BrokenMatricesOfFewBitsAreNamed) {
+  const at::Tensor bytes = at::zeros({2, 64}, at::kChar), words = at::zeros({2, 8}, at::kInt);
+  const at::Tensor scale = at::ones({2, 1});
+  const auto refused = [](const NamedTensors& tensors) -> std::string {
+    Matrix module;
+    try {
+      load_parameters(module.list(), saved(tensors), {});
+    } catch (const Error& e) {
+      return e.kind() == ErrorKind::checkpoint ? e.what() : "another kind";
+    }
+    return "accepted";
+  };
+  EXPECT_THAT(refused({{"layer.weight", bytes}}), HasSubstr("layer.weight_scale is missing"));
+  EXPECT_THAT(refused({{"layer.weight", bytes}, {"layer.weight_scale", at::ones({3, 1})}}),
+              HasSubstr("layer.weight_scale is (3, 1), expected (2, groups of 64)"));
+  EXPECT_THAT(refused({{"layer.weight", bytes}, {"layer.weight_scale", at::ones({2, 5})}}), HasSubstr("(2, 5)"));
+  EXPECT_THAT(refused({{"layer.weight", bytes}, {"layer.weight_scale", at::ones({2, 0})}}), HasSubstr("(2, 0)"));
+  EXPECT_THAT(refused({{"layer.weight", bytes}, {"layer.weight_scale", scale.to(at::kInt)}}), HasSubstr("I32"));
+  EXPECT_THAT(refused({{"layer.weight", at::zeros({2, 63}, at::kChar)}, {"layer.weight_scale", scale}}),
+              HasSubstr("(2, 63)"));
+  EXPECT_THAT(refused({{"layer.weight_packed", at::zeros({2, 7}, at::kInt)}, {"layer.weight_scale", scale}}),
+              HasSubstr("layer.weight_packed is (2, 7), expected (2, 8)"));
+  EXPECT_THAT(refused({{"layer.weight_packed", words.to(at::kLong)}, {"layer.weight_scale", scale}}),
+              HasSubstr("expected I32"));
+  // Both forms at once: one of them is not expected.
+  EXPECT_THAT(refused({{"layer.weight", bytes}, {"layer.weight_packed", words}, {"layer.weight_scale", scale}}),
+              HasSubstr("1 unexpected: layer.weight"));
 }
 
 }  // namespace

@@ -95,8 +95,8 @@ TEST_F(LoraTest, LanguageModelWithAdapterEqualsPeft) {
   const at::Tensor apart = run(merged), beside = run(attached);
   merged.fuse();
   attached.fuse();
-  EXPECT_TRUE(merged.layers[0].attention.qkv_weight.defined());
-  EXPECT_FALSE(attached.layers[0].attention.qkv_weight.defined()) << "parts with a branch stay apart";
+  EXPECT_TRUE(merged.layers[0].attention.qkv.weight.defined());
+  EXPECT_FALSE(attached.layers[0].attention.qkv.weight.defined()) << "parts with a branch stay apart";
   for (const at::Tensor& logits : {apart, beside, run(merged), run(attached)}) {
     EXPECT_LT(relative_error(logits, recorded("ar.adapted")), kParity);
     EXPECT_LT(relative_error(logits, apart), kSame);

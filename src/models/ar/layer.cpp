@@ -1,7 +1,6 @@
 #include "models/ar/layer.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/linear.h>
 
 #include "core/error.h"
 #include "kernels/attention.h"
@@ -27,21 +26,29 @@ void ArAttention::list(ParameterList& list, const std::string& prefix, double in
 }
 
 void ArAttention::fuse() {
-  qkv_weight = qkv_bias = at::Tensor();
-  if (adapted()) return;
-  qkv_weight = at::cat({q.weight, k.weight, v.weight}, 0);
-  if (q.has_bias) qkv_bias = at::cat({q.bias, k.bias, v.bias}, 0);
-  int64_t row = 0;
-  for (Linear* part : {&q, &k, &v}) {
-    part->weight = qkv_weight.narrow(0, row, part->out);
-    if (part->has_bias) part->bias = qkv_bias.narrow(0, row, part->out);
-    row += part->out;
-  }
+  qkv = Linear(q.in, q.out + k.out + v.out, q.has_bias ? Bias::yes : Bias::none);
+  const auto alike = [this](const Linear& part) {
+    return part.quantised() == q.quantised() && part.weight.scalar_type() == q.weight.scalar_type() &&
+           (!q.quantised() ||
+            (part.scale.size(1) == q.scale.size(1) && part.scale.scalar_type() == q.scale.scalar_type()));
+  };
+  if (adapted() || !alike(k) || !alike(v)) return;
+  const auto join = [&](at::Tensor Linear::*member) {
+    qkv.*member = at::cat({q.*member, k.*member, v.*member}, 0);
+    int64_t row = 0;
+    for (Linear* part : {&q, &k, &v}) {
+      part->*member = (qkv.*member).narrow(0, row, part->out);
+      row += part->out;
+    }
+  };
+  join(&Linear::weight);
+  if (q.quantised()) join(&Linear::scale);
+  if (q.has_bias) join(&Linear::bias);
 }
 
 bool ArAttention::fused() const {
-  return qkv_weight.defined() && !adapted() && q.weight.is_alias_of(qkv_weight) && k.weight.is_alias_of(qkv_weight) &&
-         v.weight.is_alias_of(qkv_weight);
+  return qkv.weight.defined() && !adapted() && q.weight.is_alias_of(qkv.weight) && k.weight.is_alias_of(qkv.weight) &&
+         v.weight.is_alias_of(qkv.weight);
 }
 
 // While learning, the parts are what is updated; joining them for one product pays where there are many more tokens
@@ -54,10 +61,9 @@ ArAttention::Projected ArAttention::project(const at::Tensor& x, const Rope& rop
   const int64_t batch = x.size(0), tokens = x.size(1);
   auto split_heads = [&](const at::Tensor& y) { return y.view({batch, tokens, -1, head_dim}); };
   if (fused() || worth_joining(x)) {
-    const at::Tensor qkv = split_heads(fused() ? at::linear(x, qkv_weight, qkv_bias)
-                                               : joined_linear(x, {&q, &k, &v}));  // (B, T, Hq + 2·Hkv, hd)
+    const at::Tensor joined = split_heads(fused() ? qkv(x) : joined_linear(x, {&q, &k, &v}));  // (B, T, Hq + 2·Hkv, hd)
     // Queries and keys turn alike: one pass over both.
-    const std::vector<at::Tensor> parts = qkv.split_with_sizes({heads + kv_heads, kv_heads}, 2);
+    const std::vector<at::Tensor> parts = joined.split_with_sizes({heads + kv_heads, kv_heads}, 2);
     const std::vector<at::Tensor> turned =
         kernels::rope(parts[0], rope.cos, rope.sin).split_with_sizes({heads, kv_heads}, 2);
     return {turned[0], turned[1], parts[1]};

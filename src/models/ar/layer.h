@@ -32,7 +32,7 @@ struct ArAttention {
 
   int64_t heads, kv_heads, head_dim;
   Linear q, k, v, output;
-  at::Tensor qkv_weight, qkv_bias;  // ((Hq + 2·Hkv)·hd, D) and its bias, defined after fuse()
+  Linear qkv;  // the three, one behind the other: without a weight before fuse(), and not in list()
 
  private:
   struct Projected {

@@ -38,12 +38,12 @@ at::Tensor TimeConditionEmbed::embed_size(const at::Tensor& target_size, const a
   // Crop comes first; within each the vertical number first.
   const at::Tensor numbers = at::cat({crop.to(at::kFloat), target_size.to(at::kFloat)}, 1);  // (B, 4)
   const at::Tensor features = sinusoid(numbers, condition_dim).flatten(1);                   // (B, 4·condition_dim)
-  return condition_embedder(features.to(condition_embedder.linear_1.weight.scalar_type()));
+  return condition_embedder(features.to(condition_embedder.linear_1.bias.scalar_type()));
 }
 
 at::Tensor TimeConditionEmbed::operator()(const at::Tensor& timestep, const at::Tensor& size) const {
   const at::Tensor features = sinusoid(timestep, time_dim);  // (B, T)
-  return at::silu(timestep_embedder(features.to(timestep_embedder.linear_1.weight.scalar_type())) + size);
+  return at::silu(timestep_embedder(features.to(timestep_embedder.linear_1.bias.scalar_type())) + size);
 }
 
 }  // namespace glmimage

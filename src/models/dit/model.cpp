@@ -90,7 +90,7 @@ DitPrepared DitModel::prepare(const DitInput& in) const {
   DitPrepared out;
   out.grid = {in.latents.size(2) / p, in.latents.size(3) / p};
   const int64_t g = in.glyphs.size(1);
-  out.glyphs = g == 0 ? at::zeros({1, 0, config.width()}, image_projector.weight.options().requires_grad(false))
+  out.glyphs = g == 0 ? at::zeros({1, 0, config.width()}, image_projector.bias.options().requires_grad(false))
                       : glyph_projector(in.glyphs.to(dtype()));
   out.glyph_mask = in.glyph_mask;
 
@@ -126,7 +126,7 @@ at::Tensor DitModel::key_bias(const DitPrepared& prepared, const ReferenceCache*
   parts.push_back(key_mask(prepared.glyph_mask, batch, prepared.glyphs.size(1), device()));
   parts.push_back(key_mask({}, batch, prepared.grid.count(), device()));
   const at::Tensor padding = at::cat(parts, 1).logical_not();  // (batch, S + G + N)
-  const auto options = image_projector.weight.options().requires_grad(false);
+  const auto options = image_projector.bias.options().requires_grad(false);
   return at::zeros(padding.sizes(), options)
       .masked_fill(padding, -std::numeric_limits<double>::infinity())
       .unsqueeze(1)

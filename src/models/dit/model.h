@@ -70,8 +70,8 @@ struct DitModel {
   at::Tensor key_bias(const DitPrepared& prepared, const ReferenceCache* references, int64_t batch) const;
   at::Tensor finish(const at::Tensor& image, const at::Tensor& e, Grid grid) const;
 
-  at::ScalarType dtype() const { return image_projector.weight.scalar_type(); }
-  at::Device device() const { return image_projector.weight.device(); }
+  at::ScalarType dtype() const { return image_projector.bias.scalar_type(); }
+  at::Device device() const { return image_projector.bias.device(); }
 
   DitConfig config;
   Linear image_projector;  // "image_projector.proj"

@@ -83,7 +83,7 @@ at::Tensor GlyphBlock::operator()(const at::Tensor& input, const at::Tensor& bia
 
   const at::Tensor f = norm(ff_norm, x);
   const at::Tensor inner = kernels::gelu_tanh(wi_0(f)) * wi_1(f);  // (B, T, feed_forward)
-  return cap(x + wo(inner.to(wo.weight.scalar_type())));
+  return cap(x + wo(wo.quantised() ? inner : inner.to(wo.weight.scalar_type())));
 }
 
 GlyphEncoder::GlyphEncoder(const GlyphConfig& config)

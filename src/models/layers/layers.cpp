@@ -8,18 +8,22 @@
 #include <ATen/ops/linear.h>
 
 #include <cmath>
+#include <optional>
 
+#include "kernels/linear.h"
 #include "kernels/rms_norm.h"
 
 namespace glmimage {
 
 void Linear::list(ParameterList& list, const std::string& prefix, double init_std) {
-  list.push_back({prefix + ".weight", &weight, {out, in}, Init::normal(init_std), false, &low_rank});
+  list.push_back({prefix + ".weight", &weight, {out, in}, Init::normal(init_std), false, &low_rank, &scale});
   if (has_bias) list.push_back({prefix + ".bias", &bias, {out}, Init::zeros()});
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  const at::Tensor y = has_bias ? at::linear(x, weight, bias) : at::linear(x, weight);  // (…, out)
+  const std::optional<at::Tensor> add = has_bias ? std::optional(bias) : std::nullopt;
+  const at::Tensor y =
+      quantised() ? kernels::quantised_linear(x, weight, scale, add) : kernels::linear(x, weight, add);  // (…, out)
   if (!adapted()) return y;
   // In the branch's own type: it is trained in float32 beside weights of fewer bits.
   const at::Tensor inner = at::linear(x.to(low_rank.a.scalar_type()), low_rank.a);  // (…, rank)

@@ -16,7 +16,8 @@ namespace glmimage {
 
 enum class Bias { none, yes };
 
-// y = x Wᵀ + b, and an adapter's branch where there is one. weight (out, in), bias (out).
+// y = x Wᵀ + b, and an adapter's branch where there is one. weight (out, in), bias (out). A checkpoint may have W in
+// few bits: then `weight` holds the integers and `scale` is defined (kernels::quantised_linear).
 struct Linear {
   Linear() = default;
   Linear(int64_t in, int64_t out, Bias bias) : in(in), out(out), has_bias(bias == Bias::yes) {}
@@ -24,10 +25,11 @@ struct Linear {
   at::Tensor operator()(const at::Tensor& x) const;  // (…, in) -> (…, out)
 
   bool adapted() const { return low_rank.a.defined(); }
+  bool quantised() const { return scale.defined(); }
 
   int64_t in = 0, out = 0;
   bool has_bias = false;
-  at::Tensor weight, bias;
+  at::Tensor weight, scale, bias;
   LowRank low_rank;  // not in list(): models/lora lists, fills and merges it
 };
 

@@ -156,6 +156,10 @@ void merge_lora(const ParameterList& list, const LowRankMap& pairs) {
   for (const Parameter& p : list) {
     const auto it = p.low_rank ? pairs.find(p.name) : pairs.end();
     if (it == pairs.end()) continue;
+    if (p.quantised()) {  // integers have no room for it
+      attach_lora({p}, {*it});
+      continue;
+    }
     const at::Tensor w = p.tensor->detach();                                            // (out, in)
     const at::Tensor a = it->second.a.to(w.device()), b = it->second.b.to(w.device());  // (rank, in), (out, rank)
     *p.tensor = at::addmm(w.to(at::kFloat), b, a, 1, it->second.scale).to(w.scalar_type());

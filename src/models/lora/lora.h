@@ -43,6 +43,7 @@ Lora match_lora(const LoraFile& file, const LoraModels& models);
 void add_scaled(LowRankMap& total, const LowRankMap& more, double scale);
 
 // W becomes W + scale · b a, computed in float32 and cast to W's type; a new tensor, so mapped weights stay unwritten.
+// Pairs of matrices of few bits are attached instead.
 // Matrices that were joined (ArModel::fuse) must be joined again.
 void merge_lora(const ParameterList& list, const LowRankMap& pairs);
 

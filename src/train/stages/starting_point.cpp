@@ -105,6 +105,10 @@ Foundations foundations_of(const StageOptions& options, const std::string& base,
 void load_to_train(const ParameterList& list, const fs::path& folder, const std::vector<std::string>& ignored) {
   load_parameters(list, WeightFiles::open(folder), {.dtype = at::kFloat}, ignored);
   for (const Parameter& p : list) {
+    if (p.quantised()) {
+      fail(ErrorKind::usage, folder.string(), ": ", p.name, " is of few bits, which cannot be trained: begin from the ",
+           "checkpoint it was made of, or train an adapter (--set lora.rank=16)");
+    }
     // float32 weights are still the mapped file, which must not be written to.
     if (p.tensor->defined()) *p.tensor = p.tensor->clone(at::MemoryFormat::Contiguous);
   }

@@ -1,0 +1,49 @@
+#include "bench/limits.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <c10/core/InferenceMode.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "core/dtype.h"
+#include "core/error.h"
+
+namespace glmimage::bench {
+namespace {
+
+// The sum of 64-bit words, which costs less than fetching them. Unrolled by the compiler into as many streams of
+// adders as the machine has.
+uint64_t sum_words(const uint64_t* words, int64_t count) {
+  uint64_t sum = 0;
+#pragma GCC ivdep
+  for (int64_t i = 0; i < count; ++i) sum += words[i];
+  return sum;
+}
+
+}  // namespace
+
+void bench_limits(Report& report, at::ScalarType dtype, bool quick, Repeats repeats) {
+  const c10::InferenceMode inference;
+  const int64_t words = quick ? 1 << 12 : 1 << 27;  // of 8 bytes: a gibibyte
+  const at::Tensor memory = at::ones({words}, at::kLong);
+  std::atomic<uint64_t> total{0};
+  report.add("limits.read", "reading memory", time_runs(repeats, [&] {
+               const auto* data = reinterpret_cast<const uint64_t*>(memory.const_data_ptr<int64_t>());
+               at::parallel_for(0, words, 1 << 10,
+                                [&](int64_t first, int64_t last) { total += sum_words(data + first, last - first); });
+             }));
+  if (total == 0) fail(ErrorKind::internal, "the memory was not read");  // or the compiler would leave it out
+  report.set("limits.read", "bytes", words * 8);
+  const int64_t side = quick ? 64 : 4096;
+  const at::Tensor a = at::ones({side, side}, dtype), b = at::ones({side, side}, dtype);
+  const std::string key = concat("limits.product_", dtype_name(dtype));
+  report.add(key, concat("product of two ", side, " x ", side, " matrices"),
+             time_runs(repeats, [&] { at::matmul(a, b); }));
+  report.set(key, "flop", 2 * side * side * side);
+}
+
+}  // namespace glmimage::bench

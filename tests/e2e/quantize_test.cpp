@@ -1,0 +1,171 @@
+// Smaller checkpoints: `quantize` as its users meet it, and what the other commands make of its result.
+#include <gmock/gmock.h>
+
+#include <fstream>
+
+#include "core/image.h"
+#include "core/json.h"
+#include "core/weight_files.h"
+#include "e2e/program.h"
+
+namespace glmimage {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using test::expect_failure;
+using test::files_in;
+using test::glm_image;
+using test::ProcessResult;
+using test::run_process;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using Arguments = std::vector<std::string>;
+
+const std::string kMini = (fs::path(GLM_IMAGE_SOURCE_DIR) / "checkpoints/mini").string();
+
+class Quantize : public ::testing::Test {
+ protected:
+  void SetUp() override { folder = test::scratch_folder(); }
+
+  static ProcessResult quantize(const std::string& from, const fs::path& to, const Arguments& more) {
+    Arguments arguments = {"quantize", from, to.string(), "--threads", "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_process(glm_image(arguments));
+  }
+  // A checkpoint of few bits below the test's folder.
+  std::string quantized(const std::string& name, const Arguments& more) {
+    const ProcessResult result = quantize(kMini, folder / name, more);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return (folder / name).string();
+  }
+  Image draw(const std::string& model, const Arguments& more = {}, const std::string& dtype = "float32") {
+    Arguments arguments = test::generate(
+        model, folder / "a.png",
+        {"--prompt", "a red apple on a green background", "--steps", "12", "--seed", "3", "--dtype", dtype});
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ProcessResult result = run_process(glm_image(arguments));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return load_image(folder / "a.png");
+  }
+
+  fs::path folder;
+};
+
+double psnr(const Image& a, const Image& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.pixels.size(); ++i) {
+    const double off = static_cast<double>(a.pixels[i]) - static_cast<double>(b.pixels.at(i));
+    sum += off * off;
+  }
+  return 10 * std::log10(255.0 * 255.0 * static_cast<double>(a.pixels.size()) / std::max(sum, 1e-9));
+}
+
+TEST_F(Quantize, DrawsTheSamePicture) {
+  const Image plain = draw(kMini);
+  EXPECT_GT(psnr(plain, draw(quantized("eight", {"--ar", "int8", "--dit", "int8", "--text-encoder", "int8"}))), 45);
+  EXPECT_GT(psnr(plain, draw(quantized("mixed", {"--dit", "int4"}))), 25);
+  // In bfloat16 too.
+  EXPECT_GT(psnr(plain, draw((folder / "eight").string(), {}, "bfloat16")), 20);
+  // Stored as bfloat16 already: nothing changes.
+  EXPECT_EQ(draw(quantized("same", {"--ar", "bf16", "--dit", "bf16"})).pixels, plain.pixels);
+}
+
+TEST_F(Quantize, WritesAWholeCheckpointWithAReport) {
+  const std::string small = quantized(
+      "small", {"--ar", "int4", "--dit", "int8", "--pattern", "lm_head*=int8", "--pattern", "*.layers.0.*=keep"});
+  EXPECT_THAT(files_in(folder), ElementsAre("small"));
+  for (const auto& entry : fs::recursive_directory_iterator(kMini)) {
+    EXPECT_TRUE(fs::exists(fs::path(small) / fs::relative(entry.path(), kMini))) << entry.path();
+  }
+  const WeightFiles ar = WeightFiles::open(fs::path(small) / "vision_language_encoder");
+  EXPECT_EQ(ar.info("lm_head.weight").dtype, at::kChar);
+  EXPECT_EQ(ar.info("model.language_model.layers.1.mlp.down_proj.weight_packed").dtype, at::kInt);
+  EXPECT_EQ(ar.info("model.language_model.layers.0.mlp.down_proj.weight").dtype, at::kBFloat16);
+  const WeightFiles dit = WeightFiles::open(fs::path(small) / "transformer");
+  EXPECT_EQ(dit.info("transformer_blocks.0.attn1.to_q.weight").dtype, at::kChar);
+  EXPECT_EQ(dit.info("transformer_blocks.0.norm1.linear.weight").dtype, at::kBFloat16);
+
+  const json report = JsonObject::open(fs::path(small) / "quantisation.json").value();
+  ASSERT_FALSE(report["matrices"].empty());
+  int64_t saved = 0;
+  for (const json& matrix : report["matrices"]) {
+    const double error = matrix["error"], limit = matrix["format"] == "int4" ? 0.13 : 0.01;
+    EXPECT_GT(error, 0) << matrix;
+    EXPECT_LT(error, limit) << matrix;
+    saved += matrix["bytes_before"].get<int64_t>() - matrix["bytes_after"].get<int64_t>();
+  }
+  EXPECT_EQ(saved, report["bytes_before"].get<int64_t>() - report["bytes_after"].get<int64_t>());
+
+  // `inspect` counts values, not words.
+  const auto count = [](const std::string& model) {
+    const ProcessResult result = run_process(glm_image({"inspect", model, "--json"}));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return json::parse(result.out)["total"];
+  };
+  EXPECT_EQ(count(small)["parameters"], count(kMini)["parameters"]);
+  EXPECT_LT(count(small)["bytes"], count(kMini)["bytes"]);
+}
+
+TEST_F(Quantize, TakesAdapters) {
+  const std::string small = quantized("small", {"--ar", "int8", "--dit", "int8"});
+  const std::string adapter = (fs::path(GLM_IMAGE_SOURCE_DIR) / "examples/new_emoji/dit.safetensors").string();
+  const Image with = draw(small, {"--lora", adapter}), exact = draw(kMini, {"--lora", adapter});
+  EXPECT_GT(psnr(exact, with), 40);
+  EXPECT_LT(psnr(draw(small), with), 40) << "the adapter does nothing";
+  // One is trained on it as well; all of it cannot be.
+  const Arguments train = {"train",     "dit", "--init", small,        "--steps", "1", "--data", "synthetic:16",
+                           "--threads", "1",   "--set",  "held_out=0", "--batch", "2", "--out"};
+  Arguments lora = train, all = train;
+  lora.insert(lora.end(), {(folder / "lora").string(), "--set", "lora.rank=2"});
+  all.insert(all.end(), {(folder / "all").string()});
+  const ProcessResult trained = run_process(glm_image(lora));
+  EXPECT_EQ(trained.exit_code, 0) << trained.err;
+  EXPECT_TRUE(fs::exists(folder / "lora/final"));
+  expect_failure(run_process(glm_image(all)), 2, {"few bits", "lora.rank"});
+}
+
+TEST_F(Quantize, BadRequestsAreRefusedBeforeAnythingIsWritten) {
+  const fs::path to = folder / "small";
+  expect_failure(quantize(kMini, to, {}), 2, {"nothing to do", "--ar"});
+  expect_failure(quantize(kMini, to, {"--ar", "int5"}), 2, {"int5"});
+  expect_failure(quantize(kMini, to, {"--ar", "int8", "--group", "48"}), 2, {"48", "multiple of 64"});
+  expect_failure(quantize(kMini, to, {"--pattern", "lm_haed*=int8"}), 2, {"lm_haed*", "inspect"});
+  expect_failure(quantize(kMini, to, {"--pattern", "lm_head*=int3"}), 2, {"int3", "NAME=FORMAT"});
+  expect_failure(quantize(folder.string(), to, {"--ar", "int8"}), 3, {"config.json"});
+  expect_failure(quantize((folder / "none").string(), to, {"--ar", "int8"}), 3, {"none"});
+  EXPECT_THAT(files_in(folder), IsEmpty());
+  fs::create_directory(to);
+  expect_failure(quantize(kMini, to, {"--ar", "int8"}), 2, {"is there already"});
+  const std::string once = quantized("once", {"--ar", "int8"});
+  expect_failure(quantize(once, folder / "twice", {"--dit", "int8"}), 3, {"few bits already"});
+  EXPECT_FALSE(fs::exists(folder / "twice"));
+}
+
+TEST_F(Quantize, AFullDiskLeavesNothingBehind) {
+  auto command = glm_image({"quantize", kMini, (folder / "small").string(), "--dit", "int8"});
+  command.file_size_limit = 1 << 20;
+  expect_failure(run_process(command), 1, {"small"});
+  EXPECT_THAT(files_in(folder), IsEmpty());
+}
+
+TEST_F(Quantize, ABrokenResultIsNamed) {
+  const std::string small = quantized("small", {"--dit", "int8"});
+  const fs::path file = fs::path(small) / "transformer/diffusion_pytorch_model.safetensors";
+  NamedTensors tensors;
+  {
+    const SafetensorsFile whole = SafetensorsFile::open(file);
+    for (const TensorInfo& info : whole.tensors()) {
+      if (info.name != "transformer_blocks.0.attn1.to_q.weight_scale") {
+        tensors.emplace_back(info.name, whole.tensor(info.name).clone());
+      }
+    }
+  }
+  write_safetensors(file, tensors);
+  expect_failure(run_process(glm_image(test::generate(small, folder / "a.png", {"--prompt", "a cat"}))), 3,
+                 {"transformer_blocks.0.attn1.to_q.weight_scale is missing"});
+}
+
+}  // namespace
+}  // namespace glmimage
