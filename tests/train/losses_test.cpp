@@ -2,12 +2,16 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/eye.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/randint.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "core/rng.h"
 #include "pipeline/condition.h"
@@ -16,9 +20,11 @@
 #include "train/losses/ar_loss.h"
 #include "train/losses/flow_loss.h"
 #include "train/losses/tokenizer_loss.h"
+#include "train/optim/adam_w.h"
 #include "train/presets.h"
 #include "train/stage_helpers.h"
 #include "train/stages/ar_sequences.h"
+#include "train/stages/positional_heads.h"
 #include "train/stages/processor.h"
 
 namespace glmimage::train {
@@ -83,6 +89,68 @@ TEST(GlyphBatch, IsWhatDrawingSees) {
     EXPECT_EQ(batch.mask[row].sum().item<int64_t>(), alone.size(1));
     EXPECT_TRUE(at::allclose(batch.glyphs[row].slice(0, 0, alone.size(1)), alone[0], 1e-4, 1e-5)) << captions[i];
   }
+}
+
+TEST(GlyphPlaces, CountFromBothEnds) {
+  EXPECT_TRUE(glyph_places(4).equal(at::tensor({0, 2, 1, 1, 2, 0, -1, -1}, at::kLong).view({4, 2})));
+  EXPECT_TRUE(glyph_places(1).equal(at::full({1, 2}, -1, at::kLong)));  // nothing is written
+  const at::Tensor far = glyph_places(40);
+  EXPECT_EQ(far[0][1].item<int64_t>(), 15);
+  EXPECT_EQ(far[38][0].item<int64_t>(), 15);
+  // In a batch each string counts for itself, and padding does not.
+  const GlyphBatch batch = encode_glyph_batch(tiny_flow().glyph, {"\"AB\" 'C' “D”", "\"HELLO\"", "nothing"});
+  EXPECT_EQ(batch.places.sizes(), at::IntArrayRef({3, 7, 2}));
+  const at::Tensor first = at::tensor({0, -1, 0, -1, 0, 1, -1}, at::kLong);  // 'C', “D”, "AB": by kinds of marks
+  EXPECT_TRUE(batch.places[0].select(-1, 0).equal(first)) << batch.places[0];
+  EXPECT_EQ(batch.places[1][0][1].item<int64_t>(), 4);
+  EXPECT_EQ(batch.places[2].max().item<int64_t>(), -1);
+}
+
+TEST(GlyphPlaces, CostWhatIsNotTold) {
+  GlyphPlaceHeads heads(63);
+  heads.places.weight = at::eye(63) * 30;  // a glyph that says it outright
+  heads.places.bias = at::zeros({63});
+  const at::Tensor places = glyph_places(4).unsqueeze(0);
+  at::Tensor glyphs = at::zeros({1, 4, 63});
+  EXPECT_NEAR(glyph_place_loss(heads, glyphs, places).item<double>(), (2 * std::log(16.0) + std::log(31.0)) / 3, 1e-5);
+  for (int64_t i = 0; i < 3; ++i) {
+    glyphs[0][i][i] = 1;                      // from the start
+    glyphs[0][i][16 + 2 - i] = 1;             // from the end
+    glyphs[0][i][32 + 15 + i - (2 - i)] = 1;  // from the middle
+  }
+  EXPECT_LT(glyph_place_loss(heads, glyphs, places).item<double>(), 1e-6);
+  EXPECT_GT(glyph_place_loss(heads, glyphs.flip(1), places).item<double>(), 5);
+  EXPECT_EQ(glyph_place_loss(heads, glyphs, at::full({1, 4, 2}, -1, at::kLong)).item<double>(), 0);
+}
+
+// An encoder that knows distances alone comes to tell places, and the flow loss carries the question to it.
+TEST(GlyphPlaces, AreLearned) {
+  FlowModel model = tiny_flow();
+  read_in_columns(model.dit, model.glyph);
+  model.glyph_places = GlyphPlaceHeads(model.glyph.config.width);
+  ParameterList trained, heads;
+  model.glyph.list(trained);
+  model.glyph_places.list(heads);
+  init_parameters(heads, make_generator(1));
+  trained.insert(trained.end(), heads.begin(), heads.end());
+  AdamW optimiser(trained, {.weight_decay = 0});
+  const std::vector<std::string> words = {"\"A\"", "\"BCA\"", "\"ABCAB\"", "\"CCBA\"", "\"CB\"", "\"AACBBC\""};
+  double first = 0, last = 0;
+  for (int step = 0; step < 150; ++step) {
+    const GlyphBatch batch = encode_glyph_batch(model.glyph, words);
+    const at::Tensor loss = glyph_place_loss(model.glyph_places, batch.glyphs, batch.places);
+    last = loss.item<double>();
+    if (step == 0) first = last;
+    loss.backward();
+    optimiser.step(5e-3);
+  }
+  EXPECT_GT(first, 1.5);
+  EXPECT_LT(last, 0.2);
+  const EncodedBatch batch = some_batch(2);
+  const auto flow = [&](double weight) {
+    return flow_loss(model, batch, {.drop = 0, .glyph_place = weight}, make_generator(6)).item<double>();
+  };
+  EXPECT_NEAR((flow(2) - flow(0)) / (flow(1) - flow(0)), 2, 1e-3);
 }
 
 TEST(FlowLoss, ReferencesAreReadAndLearnAndAreDroppedTogether) {

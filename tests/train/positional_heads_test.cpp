@@ -63,5 +63,20 @@ TEST(PositionalHeads, FitsSmallHeads) {
   EXPECT_EQ(at::argmax(gaze(model.transformer_blocks[0], 1, 3, 4)).item<int64_t>(), 4 * kSide + 4);
 }
 
+TEST(PositionalHeads, AGlyphEncodersAttentionBeginsAnewAndNothingElse) {
+  GlyphEncoder glyph(find_preset("tiny").glyph);
+  ParameterList list;
+  glyph.list(list);
+  init_parameters(list, make_generator(1));
+  const NamedTensors before = named_tensors(list);
+  begin_attention_anew(glyph, make_generator(2));
+  for (size_t i = 0; i < list.size(); ++i) {
+    const std::string& name = list[i].name;
+    const bool scores = name.ends_with(".q.weight") || name.ends_with(".k.weight") || name.ends_with("bias.weight");
+    EXPECT_EQ(list[i].tensor->equal(before[i].second), !scores) << name;
+  }
+  EXPECT_NEAR(glyph.relative_attention_bias.weight.std().item<double>(), 2, 1e-3);
+}
+
 }  // namespace
 }  // namespace glmimage::train

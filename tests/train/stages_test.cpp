@@ -289,6 +289,39 @@ TEST_F(StagesTest, GoOnFromACheckpointWithTheLossItEndedWith) {
             std::string(std::istreambuf_iterator<char>(theirs), {}));
 }
 
+// The heads are trained, saved and gone on with, and no part of the result.
+TEST_F(StagesTest, GlyphsAreAskedForTheirPlaces) {
+  StageOptions straight = on_album("dit", "dit_places", 6);
+  straight.config.dit.glyph_place = 0.1;
+  straight.vae = straight.tokenizer = "";
+  straight.init = checkpoint_;
+  straight.config.dit.new_glyph_attention = true;
+  train_dit(straight);
+  StageOptions broken = straight;
+  broken.out = root_ / "dit_places_broken";
+  broken.config.save_every = 4;
+  train_dit(broken);
+  fs::remove_all(broken.out / "state" / "step-00000006");
+  fs::remove_all(broken.out / "final");
+  train_dit(broken);
+  EXPECT_EQ(first_difference(straight.out / "final/text_encoder/model.safetensors",
+                             broken.out / "final/text_encoder/model.safetensors"),
+            "");
+  const SafetensorsFile result = SafetensorsFile::open(straight.out / "final/text_encoder/model.safetensors");
+  for (const TensorInfo& info : result.tensors()) EXPECT_EQ(info.name.find("glyph_places"), std::string::npos);
+
+  StageOptions lora = adapter("dit", "dit_places_lora", 1);
+  lora.config.dit.glyph_place = 0.1;
+  EXPECT_THAT(message_of([&] { train_dit(lora); }, ErrorKind::usage), HasSubstr("adapter"));
+  StageOptions frozen = straight;
+  frozen.out = root_ / "dit_places_frozen";
+  frozen.config.dit.train_text_encoder = false;
+  EXPECT_THAT(message_of([&] { train_dit(frozen); }, ErrorKind::usage), HasSubstr("does not learn"));
+  StageOptions anew = on_album("dit", "dit_anew", 1);
+  anew.config.dit.new_glyph_attention = true;
+  EXPECT_THAT(message_of([&] { train_dit(anew); }, ErrorKind::usage), HasSubstr("there is none"));
+}
+
 TEST_F(StagesTest, WhatIsMissingOfACheckpointIsNamed) {
   StageOptions options = on_album("dit", "dit_missing", 1);
   options.init = root_ / "nowhere";

@@ -87,6 +87,9 @@ void add_stage_fields(FieldList& list, TrainConfig& c) {
   list.add("dit.drop", c.dit.drop, "share of pictures without visual tokens and glyphs", 0, 1);
   list.add("dit.tell_crop", c.dit.tell_crop, "the transformer is told where a picture was cut");
   list.add("dit.train_text_encoder", c.dit.train_text_encoder, "the glyph encoder learns too");
+  list.add("dit.new_glyph_attention", c.dit.new_glyph_attention,
+           "the attention of the glyph encoder in --init begins anew");
+  list.add("dit.glyph_place", c.dit.glyph_place, "weight of glyphs telling their places in their string", 0, 100);
   list.add("lora.rank", c.lora.rank, "train an adapter of this rank; 0: the weights", 0, 4096);
   list.add("lora.alpha", c.lora.alpha, "strength of the adapter; 0: its rank", 0, kLarge);
   list.add("lora.targets", c.lora.targets, "ends of the names of its modules; none: the attention's projections");

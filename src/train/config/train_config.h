@@ -53,6 +53,8 @@ struct DitSettings {
   // The transformer is told what a picture lost at the top and on the left; drawing says that nothing was.
   bool tell_crop = false;
   bool train_text_encoder = true;
+  bool new_glyph_attention = false;  // of a trained glyph encoder (stages/positional_heads.h)
+  double glyph_place = 0;            // weight of glyphs telling their places in their string (losses/glyph_places.h)
 };
 
 // An adapter trained in place of the weights. Stages ar and dit.

@@ -99,7 +99,9 @@ at::Tensor flow_loss(const FlowModel& model, const EncodedBatch& batch, const Di
   if (!batch.references.empty()) references = write_references(model.dit, batch, dropped, activations);
   const at::Tensor velocity =
       model.dit.forward(input, batch.references.empty() ? nullptr : &references, activations);  // like latents
-  return at::mse_loss(velocity.to(at::kFloat), epsilon - latents);
+  const at::Tensor loss = at::mse_loss(velocity.to(at::kFloat), epsilon - latents);
+  if (settings.glyph_place == 0) return loss;
+  return loss + settings.glyph_place * glyph_place_loss(model.glyph_places, glyphs.glyphs, glyphs.places);
 }
 
 }  // namespace glmimage::train

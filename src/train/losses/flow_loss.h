@@ -7,6 +7,7 @@
 #include "models/glyph/encoder.h"
 #include "train/config/train_config.h"
 #include "train/data/encoded_data.h"
+#include "train/losses/glyph_places.h"
 
 namespace glmimage::train {
 
@@ -19,12 +20,14 @@ struct FlowModel {
 
   DitModel dit;
   GlyphEncoder glyph;
+  GlyphPlaceHeads glyph_places = {};  // not in list(): it is no part of the model
 };
 
 // Flow matching (Lipman et al. 2023; rectified flow, Liu et al. 2023): x = (1 − σ)·x0 + σ·ε, target ε − x0. σ is drawn
 // with settings.density and shifted by the size of the picture as in drawing. Prior, glyphs and references are dropped
 // together for a share of the pictures, which is what guidance compares with. References pass once, without noise and
 // at time 0, and leave keys and values that the target reads; they never see the target. Gradients flow through both.
+// With settings.glyph_place, that much of glyph_place_loss is added.
 // `noise`, a generator of the CPU, draws times, ε and drops. The batch is on the model's device. -> scalar float32
 at::Tensor flow_loss(const FlowModel& model, const EncodedBatch& batch, const DitSettings& settings,
                      at::Generator noise, Activations activations = Activations::keep);
@@ -40,6 +43,7 @@ NoiseLevels draw_noise_levels(Density density, int64_t count, int64_t image_toke
 struct GlyphBatch {
   at::Tensor glyphs;  // (B, G, width), padded on the right
   at::Tensor mask;    // (B, G) bool, true at real ones
+  at::Tensor places;  // (B, G, 2) int64, places in their strings (glyph_places); -1 at padding
 };
 GlyphBatch encode_glyph_batch(const GlyphEncoder& encoder, const std::vector<std::string>& captions);
 

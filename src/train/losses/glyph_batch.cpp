@@ -1,4 +1,6 @@
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros.h>
 
@@ -55,9 +57,11 @@ GlyphBatch encode_glyph_batch(const GlyphEncoder& encoder, const std::vector<std
   // Where in the encoder's output each glyph of each row lies.
   const int64_t rows = static_cast<int64_t>(captions.size()), longest = encoded.size(1);
   std::vector<std::vector<int64_t>> places(captions.size());
+  std::vector<std::vector<at::Tensor>> in_strings(captions.size());  // glyph_places of each string
   size_t string = 0, most = 1;
   for (size_t row = 0; row < captions.size(); ++row) {
     for (int64_t i = 0; i < strings.per_row[row]; ++i, ++string) {
+      in_strings[row].push_back(glyph_places(strings.lengths[string]));
       for (int64_t j = 0; j < strings.lengths[string]; ++j) {
         places[row].push_back(static_cast<int64_t>(string) * longest + j);
       }
@@ -66,17 +70,23 @@ GlyphBatch encode_glyph_batch(const GlyphEncoder& encoder, const std::vector<std
   }
   const auto width = static_cast<int64_t>(most);
   at::Tensor index = at::zeros({rows, width}, at::kLong), mask = at::zeros({rows, width}, at::kBool);
+  const at::Tensor in_string = at::full({rows, width, 2}, -1, at::kLong);
   auto at = index.accessor<int64_t, 2>();
   auto real = mask.accessor<bool, 2>();
   for (int64_t row = 0; row < rows; ++row) {
     const std::vector<int64_t>& from = places[static_cast<size_t>(row)];
+    if (!from.empty()) {
+      in_string[row]
+          .narrow(0, 0, static_cast<int64_t>(from.size()))
+          .copy_(at::cat(in_strings[static_cast<size_t>(row)]));
+    }
     for (size_t j = 0; j < from.size(); ++j) {
       at[row][static_cast<int64_t>(j)] = from[j];
       real[row][static_cast<int64_t>(j)] = true;
     }
   }
   const at::Tensor picked = encoded.flatten(0, 1).index_select(0, index.flatten().to(device));  // (B·G, width)
-  return {picked.view({rows, width, encoded.size(2)}), mask.to(device)};
+  return {picked.view({rows, width, encoded.size(2)}), mask.to(device), in_string.to(device)};
 }
 
 }  // namespace glmimage::train

@@ -36,6 +36,10 @@ std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& p
     fail(ErrorKind::usage,
          "dit.train_text_encoder=false leaves the text encoder as it is in --init, and there is none");
   }
+  if (config.dit.new_glyph_attention && (options.init.empty() || !train_glyphs)) {
+    fail(ErrorKind::usage, "dit.new_glyph_attention begins a part of the glyph encoder in --init anew, and ",
+         options.init.empty() ? "there is none" : "that does not learn");
+  }
   if (options.init.empty()) {
     model.glyph.list(glyph);
     ParameterList all = dit;
@@ -50,6 +54,9 @@ std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& p
     for (const Parameter& p : glyph) {
       if (train_glyphs) *p.tensor = p.tensor->to(at::kFloat).clone();
     }
+    if (config.dit.new_glyph_attention) {
+      begin_attention_anew(model.glyph, make_generator(derive_seed(config.seed, Stream::init, 2)));
+    }
     const fs::path transformer = init_part(options.init, "transformer");
     if (adapter) {
       load_parameters(dit, WeightFiles::open(transformer), frozen_placement(options));
@@ -60,6 +67,17 @@ std::unique_ptr<StartedModel> start(const StageOptions& options, const Preset& p
   started->trained =
       adapter ? begin_adapter(options, dit, {"attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0"}) : dit;
   if (train_glyphs) started->trained.insert(started->trained.end(), glyph.begin(), glyph.end());
+  if (config.dit.glyph_place > 0) {
+    if (!train_glyphs) {
+      fail(ErrorKind::usage, "dit.glyph_place asks glyphs for their places, and the glyph encoder does not learn ",
+           adapter ? "while an adapter is trained" : "(dit.train_text_encoder=false)");
+    }
+    model.glyph_places = GlyphPlaceHeads(model.glyph.config.width);
+    ParameterList heads;
+    model.glyph_places.list(heads);
+    init_parameters(heads, make_generator(derive_seed(config.seed, Stream::init, 1)));
+    started->trained.insert(started->trained.end(), heads.begin(), heads.end());
+  }
   return started;
 }
 

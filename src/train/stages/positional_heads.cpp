@@ -8,6 +8,7 @@
 #include <array>
 #include <cmath>
 #include <initializer_list>
+#include <utility>
 #include <vector>
 
 namespace glmimage::train {
@@ -48,6 +49,12 @@ void set_head(at::Tensor bias, int64_t head, const std::vector<float>& values) {
   std::copy(values.begin(), values.end(), data);
 }
 
+void spread_biases(GlyphEncoder& glyph) {
+  constexpr double kSpread = 2;  // of scores; those of the projections begin near 1
+  at::Tensor& bias = glyph.relative_attention_bias.weight;
+  bias.mul_(kSpread / bias.std());
+}
+
 }  // namespace
 
 void look_at_neighbours(DitModel& model) {
@@ -72,9 +79,20 @@ void read_in_columns(DitModel& model, GlyphEncoder& glyph) {
       set_head(block.to_q.bias, head, head_bias(block.head_dim, {0, 0}, {kColumns}));
     }
   }
-  constexpr double kSpread = 2;  // of scores; those of the projections begin near 1
-  at::Tensor& bias = glyph.relative_attention_bias.weight;
-  bias.mul_(kSpread / bias.std());
+  spread_biases(glyph);
+}
+
+void begin_attention_anew(GlyphEncoder& glyph, at::Generator generator) {
+  at::NoGradGuard no_grad;
+  ParameterList all, attention;
+  glyph.list(all);
+  for (const Parameter& p : all) {
+    const bool scores = p.name.ends_with("SelfAttention.q.weight") || p.name.ends_with("SelfAttention.k.weight") ||
+                        p.name.ends_with("relative_attention_bias.weight");
+    if (scores) attention.push_back(p);
+  }
+  init_parameters(attention, std::move(generator));
+  spread_biases(glyph);
 }
 
 }  // namespace glmimage::train

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Generator.h>
+
 #include "models/dit/model.h"
 #include "models/glyph/encoder.h"
 
@@ -19,5 +21,11 @@ void look_at_neighbours(DitModel& model);
 // widely as trained ones are: near zero every letter sees the mean of the word, and AdamW moves a bias by no more than
 // the learning rate a step, thousands of steps to a spread of 2. Call after init_parameters.
 void read_in_columns(DitModel& model, GlyphEncoder& glyph);
+
+// Begins the attention of a trained glyph encoder anew: queries, keys and biases of distances; letters, values and all
+// else stay. An encoder that learned letters without places (losses/glyph_places.h) scores by letters so strongly that
+// distances have no say left, and it does not find back: asked for places, it was no better than guessing after 700
+// updates, begun anew it knew them after 200, and its output had changed by a third.
+void begin_attention_anew(GlyphEncoder& glyph, at::Generator generator);
 
 }  // namespace glmimage::train
