@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 #include "core/error.h"
 #include "core/json.h"
@@ -94,6 +95,10 @@ void check_options(const QuantiseOptions& options, const std::vector<Part>& part
            options.source.string(), " --tensors' names them");
     }
   }
+  const fs::path from = fs::weakly_canonical(options.source), to = fs::weakly_canonical(options.destination);
+  if (std::mismatch(from.begin(), from.end(), to.begin(), to.end()).first == from.end()) {
+    fail(ErrorKind::usage, options.destination.string(), " lies in ", options.source.string(), ", which is copied");
+  }
   if (fs::exists(options.destination)) {
     fail(ErrorKind::usage, options.destination.string(), " is there already; nothing was changed");
   }
@@ -151,9 +156,14 @@ int64_t bytes_of(const NamedTensors& tensors) {
 
 class Quantiser {
  public:
-  Quantiser(const QuantiseOptions& options, const std::function<bool(int64_t, int64_t)>& progress)
-      : options_(options), parts_(parts_of(options)), progress_(progress) {
-    check_options(options, parts_);
+  Quantiser(QuantiseOptions options, const std::function<bool(int64_t, int64_t)>& progress)
+      : options_(std::move(options)), progress_(progress) {
+    for (fs::path* folder : {&options_.source, &options_.destination}) {
+      *folder = folder->lexically_normal();
+      if (!folder->has_filename()) *folder = folder->parent_path();  // a slash at the end
+    }
+    parts_ = parts_of(options_);
+    check_options(options_, parts_);
   }
 
   QuantiseReport run() {
@@ -164,9 +174,11 @@ class Quantiser {
       refuse_integers(part, opened->second);
     }
     Draft draft(options_.destination);
-    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(options_.source)) {
+    // Downloads are often folders of links: what they point to is copied, under the links' names.
+    constexpr auto kLinks = fs::directory_options::follow_directory_symlink;
+    for (const fs::directory_entry& entry : fs::recursive_directory_iterator(options_.source, kLinks)) {
       if (!entry.is_regular_file()) continue;
-      const fs::path relative = fs::relative(entry.path(), options_.source);
+      const fs::path relative = entry.path().lexically_relative(options_.source);
       if (!weights_of_part(relative, weights)) copy_whole(entry.path(), draft.folder() / relative);
       if (relative.extension() == ".safetensors" && !weights_of_part(relative, weights)) {
         report_.bytes_before += static_cast<int64_t>(entry.file_size());
@@ -271,7 +283,7 @@ class Quantiser {
                                 static_cast<int64_t>(info.end - info.begin), bytes_of(written)});
   }
 
-  const QuantiseOptions& options_;
+  QuantiseOptions options_;
   std::vector<Part> parts_;
   const std::function<bool(int64_t, int64_t)>& progress_;
   int64_t done_ = 0, total_ = 0;

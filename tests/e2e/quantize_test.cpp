@@ -108,6 +108,29 @@ TEST_F(Quantize, WritesAWholeCheckpointWithAReport) {
   EXPECT_LT(count(small)["bytes"], count(kMini)["bytes"]);
 }
 
+// As a download cache has it: files that are links to blobs elsewhere; folders named with a slash at their end.
+TEST_F(Quantize, FollowsLinks) {
+  const fs::path links = folder / "links";
+  fs::create_directories(links);
+  for (const auto& entry : fs::recursive_directory_iterator(kMini)) {
+    const fs::path to = links / entry.path().lexically_relative(kMini);
+    if (entry.is_directory() && to.filename() == "vae") {
+      fs::create_directory_symlink(entry.path(), to);
+    } else if (entry.is_directory()) {
+      fs::create_directories(to);
+    } else if (!fs::exists(to)) {
+      fs::create_symlink(entry.path(), to);
+    }
+  }
+  const ProcessResult result = quantize(links.string() + "/", folder / "small" / "", {"--dit", "int8"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(files_in(folder), ElementsAre("links", "small"));
+  EXPECT_FALSE(fs::is_symlink(folder / "small/vae"));
+  EXPECT_FALSE(fs::is_symlink(folder / "small/model_index.json"));
+  draw((folder / "small").string());
+  expect_failure(quantize(links.string(), links / "inside", {"--dit", "int8"}), 2, {"lies in"});
+}
+
 TEST_F(Quantize, TakesAdapters) {
   const std::string small = quantized("small", {"--ar", "int8", "--dit", "int8"});
   const std::string adapter = (fs::path(GLM_IMAGE_SOURCE_DIR) / "examples/new_emoji/dit.safetensors").string();

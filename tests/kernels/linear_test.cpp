@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/rand.h>
 #include <ATen/ops/randint.h>
@@ -14,6 +15,7 @@
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -104,6 +106,24 @@ TEST(QuantisedLinear, IsItsDefinition) {
         EXPECT_LT(relative_error(quantised_linear(x, q, scale, b), expected), 2e-6) << "with history";
       }
     }
+  }
+}
+
+TEST(QuantisedLinear, DoesNotHideWhatIsNoNumber) {
+  const c10::InferenceMode without_history;
+  for (const int64_t bits : {8, 4}) {
+    const at::Tensor q = integers(bits, 5, 128), scale = scales(5, 2, at::kBFloat16);
+    for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      const at::Tensor x = drawn({2, 128}, 1);
+      x[0][70] = value;
+      const at::Tensor y = quantised_linear(x, q, scale);
+      EXPECT_FALSE(y[0].isfinite().any().item<bool>());
+      EXPECT_TRUE(y[1].isfinite().all().item<bool>());
+    }
+    const at::Tensor nothing = quantised_linear(at::zeros({1, 128}), q, scale);
+    EXPECT_EQ(nothing.abs().max().item<double>(), 0);
+    // The smallest numbers there are do not divide by zero.
+    EXPECT_TRUE(quantised_linear(at::full({1, 128}, 1e-44F), q, scale).isfinite().all().item<bool>());
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "core/error.h"
 
@@ -16,9 +17,18 @@ void split_token(Integers kind, const float* x, int64_t in, int64_t groups, int8
   constexpr float kLargest = 32512;  // 256 · 127: the high byte stays in range when the low one is rounded up into it
   const int64_t group = in / groups, shift = kind == Integers::int8 ? 128 : 8;
   for (int64_t g = 0; g < groups; ++g) {
-    float largest = 0;
-    for (int64_t i = g * group; i < (g + 1) * group; ++i) largest = std::max(largest, std::abs(x[i]));
-    const float step = largest / kLargest, inverse = largest > 0 ? kLargest / largest : 0;
+    float largest = 0, probe = 0;
+    for (int64_t i = g * group; i < (g + 1) * group; ++i) {
+      largest = std::max(largest, std::abs(x[i]));
+      probe += x[i] * 0;
+    }
+    if (probe != 0) {  // not a number, or infinite: so is every product
+      std::fill(high + g * group, high + (g + 1) * group, int8_t{0});
+      std::fill(low + g * group, low + (g + 1) * group, int8_t{0});
+      scale[g] = offset[g] = std::numeric_limits<float>::quiet_NaN();
+      continue;
+    }
+    const float step = largest / kLargest, inverse = step > 0 ? kLargest / largest : 0;
     int64_t sum = 0;
     for (int64_t i = g * group; i < (g + 1) * group; ++i) {
       const auto whole = static_cast<int32_t>(std::lrint(x[i] * inverse));

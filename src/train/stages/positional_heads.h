@@ -24,8 +24,8 @@ void read_in_columns(DitModel& model, GlyphEncoder& glyph);
 
 // Begins the attention of a trained glyph encoder anew: queries, keys and biases of distances; letters, values and all
 // else stay. An encoder that learned letters without places (losses/glyph_places.h) scores by letters so strongly that
-// distances have no say left, and it does not find back: asked for places, it was no better than guessing after 700
-// updates, begun anew it knew them after 200, and its output had changed by a third.
+// distances have no say left, and it hardly finds back: asked for places, the small model's still had a cross entropy
+// of 1.3 after 800 updates, begun anew below 0.1 after 220. Its output changes by a third.
 void begin_attention_anew(GlyphEncoder& glyph, at::Generator generator);
 
 }  // namespace glmimage::train
