@@ -21,6 +21,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "kernels/cpu/linear.h"
 #include "support/goldens.h"
 
 namespace glmimage::kernels {
@@ -79,6 +80,7 @@ at::Tensor scales(int64_t out, int64_t groups, at::ScalarType dtype) {
 }
 
 TEST(QuantisedLinear, IsItsDefinition) {
+  int streamed = 0;
   for (const int64_t bits : {8, 4}) {
     for (const auto& [tokens, in, group, out] : std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>>{
              {1, 128, 64, 5}, {1, 64, 64, 1}, {3, 192, 64, 302}, {8, 256, 256, 4}, {9, 128, 64, 7}, {2, 48, 16, 6}}) {
@@ -99,6 +101,11 @@ TEST(QuantisedLinear, IsItsDefinition) {
           EXPECT_TRUE(dequantise(q, scale, at::kBFloat16).equal(w.to(at::kFloat).to(at::kBFloat16)));
           EXPECT_LT(relative_error(dequantise(q, scale, at::kHalf), w), 1e-3);
           EXPECT_LT(relative_error(quantised_linear(x, q, scale, b), expected), 3e-4) << bits << " " << tokens;
+          if (cpu::can_stream_quantised(x, q, scale, b)) {
+            const at::Tensor in_floats = cpu::stream_quantised(x, q, scale, b, cpu::Products::floats);
+            EXPECT_LT(relative_error(in_floats, expected), 5e-6) << bits << " " << tokens;
+            ++streamed;
+          }
           const at::Tensor narrow = quantised_linear(x.to(at::kBFloat16), q, scale);
           EXPECT_EQ(narrow.scalar_type(), at::kBFloat16);
           EXPECT_LT(relative_error(narrow, at::linear(x.to(at::kBFloat16).to(at::kDouble), w)), 0.01);
@@ -107,6 +114,7 @@ TEST(QuantisedLinear, IsItsDefinition) {
       }
     }
   }
+  EXPECT_GE(streamed, 16);
 }
 
 TEST(QuantisedLinear, DoesNotHideWhatIsNoNumber) {

@@ -319,10 +319,12 @@ bool can_stream_quantised(const at::Tensor& x, const at::Tensor& q, const at::Te
 }
 
 at::Tensor stream_quantised(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
-                            const std::optional<at::Tensor>& bias) {
+                            const std::optional<at::Tensor>& bias, Products products) {
   const bool int4 = q.scalar_type() == at::kByte;
   const int64_t in = width_of(q), out = q.size(0), groups = scale.size(1), group = in / groups;
-  if (multiplies_bytes() && group % kIntegerBlock == 0) return stream_bytes(x, q, scale, bias);
+  if (products == Products::bytes && multiplies_bytes() && group % kIntegerBlock == 0) {
+    return stream_bytes(x, q, scale, bias);
+  }
   const OrderedTokens tokens(x, in, groups, int4);
   const ScaleTable scales(scale);
   const float *values = tokens.values.data(), *offsets = tokens.offsets.data();
