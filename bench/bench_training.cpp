@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/limits.h"
 #include "bench/program.h"
 #include "bench/report.h"
 #include "bench/training.h"
@@ -41,7 +42,7 @@ nlohmann::ordered_json run(const Options& options) {
   Report report;
   for (const std::string& part : options.only) {
     if (part == "gemm") {
-      bench_gemm(report, options.quick ? 256 : 4096, repeats);
+      bench_gemm(report, options.quick ? 256 : 4096, at::kFloat, repeats);
       continue;
     }
     for (const TrainingSizes& sizes : all) stages.at(part)(report, sizes, repeats);

@@ -81,8 +81,7 @@ void quantise_layer(const ParameterList& list, int64_t bits) {
 int64_t layer_bytes(const ParameterList& list) {
   int64_t bytes = 0;
   for (const Parameter& p : list) {
-    if (p.name.find(".layers.") == std::string::npos) continue;
-    bytes += static_cast<int64_t>(p.tensor->nbytes() + (p.quantised() ? p.scale->nbytes() : 0));
+    if (p.name.find(".layers.") != std::string::npos) bytes += p.bytes();
   }
   return bytes;
 }

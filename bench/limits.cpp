@@ -1,16 +1,16 @@
 #include "bench/limits.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/matmul.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
 #include <c10/core/InferenceMode.h>
 
 #include <atomic>
 #include <cstdint>
 
-#include "core/dtype.h"
 #include "core/error.h"
+#include "core/rng.h"
 
 namespace glmimage::bench {
 namespace {
@@ -26,6 +26,18 @@ uint64_t sum_words(const uint64_t* words, int64_t count) {
 
 }  // namespace
 
+void bench_gemm(Report& report, int64_t side, at::ScalarType dtype, Repeats repeats) {
+  const auto drawn = [&] {
+    return at::randn({side, side}, make_generator(2), at::TensorOptions(at::kFloat)).to(dtype);
+  };
+  const at::Tensor a = drawn(), b = drawn();
+  at::Tensor product;
+  const std::string key = concat("gemm.", side);
+  report.add(key, concat("product of two ", side, " x ", side, " matrices"),
+             time_runs(repeats, [&] { product = at::mm(a, b); }));
+  report.set(key, "flops", 2 * side * side * side);
+}
+
 void bench_limits(Report& report, at::ScalarType dtype, bool quick, Repeats repeats) {
   const c10::InferenceMode inference;
   const int64_t words = quick ? 1 << 12 : 1 << 27;  // of 8 bytes: a gibibyte
@@ -38,12 +50,7 @@ void bench_limits(Report& report, at::ScalarType dtype, bool quick, Repeats repe
              }));
   if (total == 0) fail(ErrorKind::internal, "the memory was not read");  // or the compiler would leave it out
   report.set("limits.read", "bytes", words * 8);
-  const int64_t side = quick ? 64 : 4096;
-  const at::Tensor a = at::ones({side, side}, dtype), b = at::ones({side, side}, dtype);
-  const std::string key = concat("limits.product_", dtype_name(dtype));
-  report.add(key, concat("product of two ", side, " x ", side, " matrices"),
-             time_runs(repeats, [&] { at::matmul(a, b); }));
-  report.set(key, "flop", 2 * side * side * side);
+  bench_gemm(report, quick ? 64 : 4096, dtype, repeats);
 }
 
 }  // namespace glmimage::bench

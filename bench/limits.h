@@ -6,8 +6,11 @@
 
 namespace glmimage::bench {
 
-// What this machine can do at most, for everything else to be held against: reading memory (the time to read a
-// gibibyte that no cache holds, its size under "bytes") and multiplying two square matrices of `dtype` ("flop").
+// The machine's own measure: a product of two square matrices of `dtype`, "gemm.<side>", its work under "flops".
+void bench_gemm(Report& report, int64_t side, at::ScalarType dtype, Repeats repeats);
+
+// What this machine can do at most, for everything else to be held against: that product, and reading memory,
+// "limits.read": the time to read a gibibyte that no cache holds, its size under "bytes".
 void bench_limits(Report& report, at::ScalarType dtype, bool quick, Repeats repeats);
 
 }  // namespace glmimage::bench

@@ -147,13 +147,4 @@ void bench_dit_step(Report& report, const TrainingSizes& sizes, Repeats repeats)
                batch, parameters, repeats, [&] { return train::flow_loss(model, data, {}, make_generator(4)); });
 }
 
-void bench_gemm(Report& report, int64_t side, Repeats repeats) {
-  const at::Tensor a = noise({side, side}), b = noise({side, side});
-  at::Tensor product;
-  const std::string key = concat("gemm.", side);
-  report.add(key, concat("product of two ", side, " x ", side, " matrices"),
-             time_runs(repeats, [&] { product = at::mm(a, b); }));
-  report.set(key, "flops", 2 * side * side * side);
-}
-
 }  // namespace glmimage::bench

@@ -36,7 +36,4 @@ void bench_tokenizer_step(Report& report, const TrainingSizes& sizes, Repeats re
 void bench_ar_step(Report& report, const TrainingSizes& sizes, Repeats repeats);
 void bench_dit_step(Report& report, const TrainingSizes& sizes, Repeats repeats);
 
-// The machine's own measure: a product of two square float32 matrices, "gemm.<side>".
-void bench_gemm(Report& report, int64_t side, Repeats repeats);
-
 }  // namespace glmimage::bench

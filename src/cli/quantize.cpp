@@ -23,14 +23,6 @@ constexpr const char* kFooter = R"(Examples:
 The result is a checkpoint like any other, which every command reads; 'quantisation.json' in it has the error of every
 matrix.)";
 
-const std::map<std::string, WeightFormat>& format_names() {
-  static const std::map<std::string, WeightFormat> names = {{"keep", WeightFormat::keep},
-                                                            {"bf16", WeightFormat::bfloat16},
-                                                            {"int8", WeightFormat::int8},
-                                                            {"int4", WeightFormat::int4}};
-  return names;
-}
-
 struct Options {
   QuantiseOptions work;
   std::vector<std::string> patterns;
@@ -41,8 +33,8 @@ struct Options {
 // "lm_head*=int8"
 std::pair<std::string, WeightFormat> read_pattern(const std::string& text) {
   const size_t sign = text.rfind('=');
-  const auto format = sign == std::string::npos ? format_names().end() : format_names().find(text.substr(sign + 1));
-  if (sign == 0 || format == format_names().end()) {
+  const auto format = sign == std::string::npos ? weight_formats().end() : weight_formats().find(text.substr(sign + 1));
+  if (sign == 0 || format == weight_formats().end()) {
     fail(ErrorKind::usage, "--pattern '", text, "'; expected NAME=FORMAT, with keep, bf16, int8 or int4");
   }
   return {text.substr(0, sign), format->second};
@@ -114,7 +106,7 @@ void add_quantize(CLI::App& app, Command& run) {
   command->add_option("destination", options->work.destination, "Folder to write; must not be there")->required();
   const auto add_format = [&](const char* name, WeightFormat& format, const char* help) {
     command->add_option(name, format, help)
-        ->transform(CLI::CheckedTransformer(format_names()))
+        ->transform(CLI::CheckedTransformer(weight_formats()))
         ->option_text("keep | bf16 | int8 | int4 [keep]");
   };
   add_format("--ar", options->work.ar, "The language model's layers");

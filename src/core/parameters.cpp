@@ -79,6 +79,22 @@ void load_quantised(const Parameter& p, const WeightFiles& files, Stored stored,
 
 QuantisedNames quantised_names(const std::string& name) { return {name + "_packed", name + "_scale", name + "_shape"}; }
 
+void append_quantised(NamedTensors& tensors, const std::string& name, const std::vector<int64_t>& shape,
+                      const at::Tensor& q, const at::Tensor& scale) {
+  const QuantisedNames names = quantised_names(name);
+  if (q.scalar_type() == at::kByte) {
+    tensors.emplace_back(names.packed, q.view(at::kInt));
+    tensors.emplace_back(names.shape, at::tensor(shape, at::kLong));
+  } else {
+    tensors.emplace_back(name, q);
+  }
+  tensors.emplace_back(names.scale, scale);
+}
+
+int64_t Parameter::bytes() const {
+  return static_cast<int64_t>((tensor->defined() ? tensor->nbytes() : 0) + (quantised() ? scale->nbytes() : 0));
+}
+
 void load_parameters(const ParameterList& list, const WeightFiles& files, const Placement& placement,
                      const std::vector<std::string>& ignored_prefixes) {
   std::vector<std::string> missing, wrong, unexpected;
@@ -148,14 +164,7 @@ NamedTensors named_tensors(const ParameterList& list, std::optional<at::ScalarTy
     if (!p.tensor->defined()) continue;
     at::Tensor t = p.tensor->detach();
     if (p.quantised()) {
-      const QuantisedNames names = quantised_names(p.name);
-      if (t.scalar_type() == at::kByte) {
-        out.emplace_back(names.packed, t.view(at::kInt));
-        out.emplace_back(names.shape, at::tensor(p.shape, at::kLong));
-      } else {
-        out.emplace_back(p.name, t);
-      }
-      out.emplace_back(names.scale, p.scale->detach());
+      append_quantised(out, p.name, p.shape, t, p.scale->detach());
       continue;
     }
     out.emplace_back(p.name, dtype ? t.to(*dtype) : t);

@@ -44,6 +44,7 @@ struct Parameter {
   at::Tensor* scale = nullptr;
 
   bool quantised() const { return scale && scale->defined(); }
+  int64_t bytes() const;  // that the tensor, where there is one, and its scales take
 };
 
 // The list every module fills. It serves load, save, random init, optimisers, EMA and sharding. It points into the
@@ -63,6 +64,9 @@ struct QuantisedNames {
   std::string packed, scale, shape;
 };
 QuantisedNames quantised_names(const std::string& name);
+// Appends one to what is to be written: q as kernels::quantise gives it, `shape` (out, in).
+void append_quantised(NamedTensors& tensors, const std::string& name, const std::vector<int64_t>& shape,
+                      const at::Tensor& q, const at::Tensor& scale);
 
 // Fills every listed tensor from `files`; integers and scales of matrices of few bits keep their types. Missing names,
 // wrong shapes and (unless they begin with one of `ignored_prefixes`) unexpected names are collected and reported in

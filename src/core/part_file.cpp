@@ -68,4 +68,28 @@ void PartFile::commit() {
   glmimage::sync_folder(std::filesystem::path(target_).parent_path());
 }
 
+PartFolder::PartFolder(std::filesystem::path target) : target_(std::move(target)), part_(target_.string() + ".part") {
+  std::error_code error;
+  std::filesystem::remove_all(part_, error);
+  std::filesystem::create_directories(part_, error);
+  if (error) fail(ErrorKind::io, part_.string(), ": cannot be made: ", error.message());
+}
+
+PartFolder::~PartFolder() {
+  std::error_code ignored;
+  if (!renamed_) std::filesystem::remove_all(part_, ignored);
+}
+
+void PartFolder::commit() {
+  std::error_code error;
+  std::filesystem::rename(part_, target_, error);
+  if (error) fail(ErrorKind::io, target_.string(), ": cannot be made: ", error.message());
+  renamed_ = true;
+  sync_folder(std::filesystem::absolute(target_).parent_path());
+}
+
+std::filesystem::path without_trailing_slash(const std::filesystem::path& folder) {
+  return folder.has_filename() ? folder : folder.parent_path();
+}
+
 }  // namespace glmimage

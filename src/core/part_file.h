@@ -30,4 +30,24 @@ class PartFile {
   bool renamed_ = false;
 };
 
+// The same of a folder: filled as `<target>.part`, then renamed; until commit() returns, the destructor removes it.
+// What a killed process left under that name goes first. Throws ErrorKind::io naming the folder and the reason.
+class PartFolder {
+ public:
+  explicit PartFolder(std::filesystem::path target);
+  ~PartFolder();
+  PartFolder(const PartFolder&) = delete;
+  PartFolder& operator=(const PartFolder&) = delete;
+
+  const std::filesystem::path& path() const { return part_; }  // to be filled
+  void commit();                                               // the target is not there, or an empty folder
+
+ private:
+  std::filesystem::path target_, part_;
+  bool renamed_ = false;
+};
+
+// "dir/" is "dir".
+std::filesystem::path without_trailing_slash(const std::filesystem::path& folder);
+
 }  // namespace glmimage

@@ -59,10 +59,7 @@ int64_t bytes_of(Model& model) {
   ParameterList list;
   model.list(list);
   int64_t bytes = 0;
-  for (const Parameter& p : list) {
-    if (p.tensor->defined()) bytes += static_cast<int64_t>(p.tensor->nbytes());
-    if (p.quantised()) bytes += static_cast<int64_t>(p.scale->nbytes());
-  }
+  for (const Parameter& p : list) bytes += p.bytes();
   return bytes;
 }
 

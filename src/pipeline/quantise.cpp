@@ -1,7 +1,6 @@
 #include "pipeline/quantise.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/tensor.h>
 #include <fnmatch.h>
 
 #include <algorithm>
@@ -104,36 +103,6 @@ void check_options(const QuantiseOptions& options, const std::vector<Part>& part
   }
 }
 
-// The folder being written, removed unless it was finished.
-class Draft {
- public:
-  explicit Draft(fs::path target) : target_(std::move(target)), folder_(target_.string() + ".part") {
-    std::error_code error;
-    fs::remove_all(folder_, error);
-    fs::create_directories(folder_, error);
-    if (error) fail(ErrorKind::io, folder_.string(), ": cannot be created: ", error.message());
-  }
-  ~Draft() {
-    std::error_code ignored;
-    if (!done_) fs::remove_all(folder_, ignored);
-  }
-  Draft(const Draft&) = delete;
-  Draft& operator=(const Draft&) = delete;
-
-  const fs::path& folder() const { return folder_; }
-  void finish() {
-    std::error_code error;
-    fs::rename(folder_, target_, error);
-    if (error) fail(ErrorKind::io, target_.string(), ": cannot be put in place: ", error.message());
-    done_ = true;
-    sync_folder(fs::absolute(target_).parent_path());
-  }
-
- private:
-  fs::path target_, folder_;
-  bool done_ = false;
-};
-
 void copy_whole(const fs::path& from, const fs::path& to) {
   std::error_code error;
   fs::create_directories(to.parent_path(), error);
@@ -159,8 +128,7 @@ class Quantiser {
   Quantiser(QuantiseOptions options, const std::function<bool(int64_t, int64_t)>& progress)
       : options_(std::move(options)), progress_(progress) {
     for (fs::path* folder : {&options_.source, &options_.destination}) {
-      *folder = folder->lexically_normal();
-      if (!folder->has_filename()) *folder = folder->parent_path();  // a slash at the end
+      *folder = without_trailing_slash(folder->lexically_normal());
     }
     parts_ = parts_of(options_);
     check_options(options_, parts_);
@@ -173,21 +141,21 @@ class Quantiser {
       total_ += static_cast<int64_t>(opened->second.names().size());
       refuse_integers(part, opened->second);
     }
-    Draft draft(options_.destination);
+    PartFolder folder(options_.destination);
     // Downloads are often folders of links: what they point to is copied, under the links' names.
     constexpr auto kLinks = fs::directory_options::follow_directory_symlink;
     for (const fs::directory_entry& entry : fs::recursive_directory_iterator(options_.source, kLinks)) {
       if (!entry.is_regular_file()) continue;
       const fs::path relative = entry.path().lexically_relative(options_.source);
-      if (!weights_of_part(relative, weights)) copy_whole(entry.path(), draft.folder() / relative);
+      if (!weights_of_part(relative, weights)) copy_whole(entry.path(), folder.path() / relative);
       if (relative.extension() == ".safetensors" && !weights_of_part(relative, weights)) {
         report_.bytes_before += static_cast<int64_t>(entry.file_size());
         report_.bytes_after += static_cast<int64_t>(entry.file_size());
       }
     }
-    for (const Part& part : parts_) write_part(part, weights.at(part.folder), draft.folder() / part.folder);
-    write_json_file(draft.folder() / "quantisation.json", report_.to_json());
-    draft.finish();
+    for (const Part& part : parts_) write_part(part, weights.at(part.folder), folder.path() / part.folder);
+    write_json_file(folder.path() / "quantisation.json", report_.to_json());
+    folder.commit();
     return report_;
   }
 
@@ -268,14 +236,7 @@ class Quantiser {
         return;
       }
       const kernels::Quantised few = kernels::quantise(w, format == WeightFormat::int8 ? 8 : 4, group);
-      const QuantisedNames names = quantised_names(info.name);
-      if (format == WeightFormat::int8) {
-        out.emplace_back(info.name, few.q);
-      } else {
-        out.emplace_back(names.packed, few.q.view(at::kInt));
-        out.emplace_back(names.shape, at::tensor(info.shape, at::kLong));
-      }
-      out.emplace_back(names.scale, few.scale);
+      append_quantised(out, info.name, info.shape, few.q, few.scale);
       now = kernels::dequantise(few.q, few.scale, at::kFloat);
     }
     const NamedTensors written(out.begin() + static_cast<std::ptrdiff_t>(before), out.end());
@@ -292,14 +253,17 @@ class Quantiser {
 
 }  // namespace
 
-const char* weight_format_name(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::keep: return "keep";
-    case WeightFormat::bfloat16: return "bf16";
-    case WeightFormat::int8: return "int8";
-    case WeightFormat::int4: return "int4";
-  }
-  return "";
+const std::map<std::string, WeightFormat>& weight_formats() {
+  static const std::map<std::string, WeightFormat> formats = {{"keep", WeightFormat::keep},
+                                                              {"bf16", WeightFormat::bfloat16},
+                                                              {"int8", WeightFormat::int8},
+                                                              {"int4", WeightFormat::int4}};
+  return formats;
+}
+
+std::string weight_format_name(WeightFormat format) {
+  const auto& all = weight_formats();
+  return std::find_if(all.begin(), all.end(), [&](const auto& entry) { return entry.second == format; })->first;
 }
 
 json QuantiseReport::to_json() const {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -13,7 +14,8 @@ namespace glmimage {
 // How a matrix is stored.
 enum class WeightFormat { keep, bfloat16, int8, int4 };
 
-const char* weight_format_name(WeightFormat format);
+const std::map<std::string, WeightFormat>& weight_formats();  // by name: keep, bf16, int8, int4
+std::string weight_format_name(WeightFormat format);
 
 // Which matrices of a checkpoint become smaller, and how.
 struct QuantiseOptions {

@@ -61,12 +61,6 @@ GLM_IMAGE_VNNI inline float sum_of(__m256 v) {
   return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
 }
 
-GLM_IMAGE_VNNI inline float scale_at(const IntegerRows& rows, int r, int64_t g) {
-  if (!rows.narrow) return static_cast<const float*>(rows.scale[r])[g];
-  const uint32_t bits = static_cast<uint32_t>(static_cast<const uint16_t*>(rows.scale[r])[g]) << 16;
-  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(bits))));
-}
-
 // 64 unsigned bytes in two registers.
 struct Block {
   __m256i first, second;
@@ -85,17 +79,18 @@ GLM_IMAGE_VNNI inline Block block_at(const uint8_t* w, int64_t i) {
 
 template <Integers kind>
 GLM_IMAGE_VNNI void four_rows(const IntegerRows& rows, const SplitToken& x, float* y) {
-  __m256 sums[4] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
-  float offsets[4] = {};
+  __m256 sums[kRows] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
+  float offsets[kRows] = {};
   constexpr int64_t kValuesPerByte = kind == Integers::int8 ? 1 : 2;
+  const int64_t ahead = kRows * rows.groups * rows.group / kValuesPerByte;  // bytes to the next four rows
   for (int64_t g = 0; g < rows.groups; ++g) {
-    __m256i high[4], low[4];
-    for (int r = 0; r < 4; ++r) high[r] = low[r] = _mm256_setzero_si256();
+    __m256i high[kRows], low[kRows];
+    for (int r = 0; r < kRows; ++r) high[r] = low[r] = _mm256_setzero_si256();
     for (int64_t i = g * rows.group; i < (g + 1) * rows.group; i += kIntegerBlock) {
       const __m256i high_first = bytes_at(x.high + i), high_second = bytes_at(x.high + i + 32);
       const __m256i low_first = bytes_at(x.low + i), low_second = bytes_at(x.low + i + 32);
-      for (int r = 0; r < 4; ++r) {
-        __builtin_prefetch(rows.w[r] + i / kValuesPerByte + rows.ahead, 0, 2);
+      for (int r = 0; r < kRows; ++r) {
+        __builtin_prefetch(rows.w[r] + i / kValuesPerByte + ahead, 0, 2);
         const Block block = block_at<kind>(rows.w[r], i);
         high[r] = _mm256_dpbusd_epi32(high[r], block.first, high_first);
         low[r] = _mm256_dpbusd_epi32(low[r], block.first, low_first);
@@ -103,8 +98,8 @@ GLM_IMAGE_VNNI void four_rows(const IntegerRows& rows, const SplitToken& x, floa
         low[r] = _mm256_dpbusd_epi32(low[r], block.second, low_second);
       }
     }
-    for (int r = 0; r < 4; ++r) {
-      const float scale = scale_at(rows, r, g);
+    for (int r = 0; r < kRows; ++r) {
+      const float scale = rows.scale[r].at(g);
       // Not joined as integers: a long group's would not fit 32 bits.
       const __m256 whole =
           _mm256_fmadd_ps(_mm256_cvtepi32_ps(high[r]), _mm256_set1_ps(256), _mm256_cvtepi32_ps(low[r]));
@@ -112,7 +107,7 @@ GLM_IMAGE_VNNI void four_rows(const IntegerRows& rows, const SplitToken& x, floa
       offsets[r] += scale * x.offset[g];
     }
   }
-  for (int r = 0; r < 4; ++r) y[r] = sum_of(sums[r]) - offsets[r];
+  for (int r = 0; r < kRows; ++r) y[r] = sum_of(sums[r]) - offsets[r];
 }
 
 }  // namespace

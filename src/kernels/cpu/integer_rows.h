@@ -1,10 +1,28 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <cstring>
 
 // Four rows of integers times one token with the processor's own products of bytes (AVX-512 VNNI): four products and
 // their sum an instruction, where floats take several to unpack one value.
 namespace glmimage::kernels::cpu {
+
+constexpr int64_t kRows = 4;
+
+[[gnu::always_inline]] inline float as_float(uint16_t bfloat16) {
+  const uint32_t bits = static_cast<uint32_t>(bfloat16) << 16;
+  float out;
+  std::memcpy(&out, &bits, sizeof out);
+  return out;
+}
+
+// The scales of one row, in either type.
+struct Scales {
+  const uint16_t* narrow = nullptr;  // bfloat16
+  const float* wide = nullptr;
+  [[gnu::always_inline]] float at(int64_t i) const { return narrow ? as_float(narrow[i]) : wide[i]; }
+};
 
 constexpr int64_t kIntegerBlock = 64;  // values; a group is a multiple of it
 
@@ -26,13 +44,12 @@ enum class Integers { int8, int4 };
 void split_token(Integers kind, const float* x, int64_t in, int64_t groups, int8_t* high, int8_t* low, float* scale,
                  float* offset);
 
-// y[r] = sum over i of w[r][i] · weight_scale[r][g] · x[i], for four rows. Only where multiplies_bytes(). The scales
-// are bfloat16 where `narrow`, else float32. `ahead` bytes further lies what will be read next.
+// y[r] = sum over i of w[r][i] · scale[r][g] · x[i], for four rows that lie in one matrix. Only where
+// multiplies_bytes().
 struct IntegerRows {
-  const uint8_t* w[4];
-  const void* scale[4];
-  bool narrow;
-  int64_t groups, group, ahead;
+  std::array<const uint8_t*, kRows> w;
+  std::array<Scales, kRows> scale;
+  int64_t groups, group;
 };
 void multiply_bytes(Integers kind, const IntegerRows& rows, const SplitToken& x, float* y);
 

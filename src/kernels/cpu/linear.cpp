@@ -11,13 +11,14 @@
 #include "kernels/cpu/integer_rows.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/linear.h"
 
 // A matrix of a language model does not fit into the caches: a product with one token takes as long as reading it.
 // Four rows go side by side, so that one load of the token serves four and enough lines are under way.
 namespace glmimage::kernels::cpu {
 namespace {
 
-constexpr int64_t kFewTokens = 8, kRows = 4, kLanes = 16;
+constexpr int64_t kFewTokens = 8, kLanes = 16;
 
 // The compiler makes of these what the machine has: a register of AVX-512, two of AVX2, four of SSE2.
 using Floats = float __attribute__((vector_size(64)));
@@ -29,13 +30,6 @@ using EightWords = int32_t __attribute__((vector_size(32)));
 template <typename Vector, typename Value>
 [[gnu::always_inline]] inline void load(Vector& to, const Value* from) {
   std::memcpy(&to, from, sizeof(Vector));
-}
-
-[[gnu::always_inline]] inline float as_float(uint16_t bfloat16) {
-  const uint32_t bits = static_cast<uint32_t>(bfloat16) << 16;
-  float out;
-  std::memcpy(&out, &bits, sizeof out);
-  return out;
 }
 
 // Asks for what the same row of the next block of rows has here: rows are too short for the machine to see them coming.
@@ -80,13 +74,6 @@ GLM_IMAGE_CLONES void four_rows_bfloat16(const uint16_t* const* w, const float* 
     for (int64_t j = i; j < in; ++j) y[r] += as_float(w[r][j]) * x[j];
   }
 }
-
-// Scales of one row, in either type.
-struct Scales {
-  const uint16_t* narrow = nullptr;  // bfloat16
-  const float* wide = nullptr;
-  [[gnu::always_inline]] float at(int64_t i) const { return narrow ? as_float(narrow[i]) : wide[i]; }
-};
 
 // Integers are not spread over wider registers, which takes several instructions, but taken out of eight words where
 // they are: step k takes the k-th of every word. The token lies in that order (order_for).
@@ -241,8 +228,6 @@ bool scale_fits(const at::Tensor& q, const at::Tensor& scale) {
          scale.dim() == 2 && scale.size(0) == q.size(0) && scale.size(1) > 0;
 }
 
-int64_t width_of(const at::Tensor& q) { return q.scalar_type() == at::kByte ? 2 * q.size(1) : q.size(1); }
-
 // Tokens as the loops want them, and 8 times the sums of their groups.
 struct OrderedTokens {
   OrderedTokens(const at::Tensor& x, int64_t in, int64_t groups, bool int4)
@@ -266,7 +251,7 @@ struct OrderedTokens {
 at::Tensor stream_bytes(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
                         const std::optional<at::Tensor>& bias) {
   const Integers kind = q.scalar_type() == at::kByte ? Integers::int4 : Integers::int8;
-  const int64_t in = width_of(q), out = q.size(0), groups = scale.size(1), row_bytes = q.size(1);
+  const int64_t in = input_width(q), out = q.size(0), groups = scale.size(1), row_bytes = q.size(1);
   const int64_t tokens = x.numel() / in;
   std::vector<int8_t> high(static_cast<size_t>(tokens * in)), low(high.size());
   std::vector<float> steps(static_cast<size_t>(tokens * groups)), offsets(steps.size());
@@ -275,17 +260,10 @@ at::Tensor stream_bytes(const at::Tensor& x, const at::Tensor& q, const at::Tens
     split_token(kind, wide.const_data_ptr<float>() + token * in, in, groups, high.data() + token * in,
                 low.data() + token * in, steps.data() + token * groups, offsets.data() + token * groups);
   }
-  const at::Tensor scales = scale.contiguous();
+  const ScaleTable scales(scale);
   const auto* data = static_cast<const uint8_t*>(q.const_data_ptr());
-  const auto* scale_data = static_cast<const char*>(scales.const_data_ptr());
-  const int64_t scale_bytes = groups * static_cast<int64_t>(scales.element_size());
   return stream(x, out, in, bias, [&](int64_t row, int64_t token, float* y) {
-    IntegerRows rows{{}, {}, scales.scalar_type() == at::kBFloat16, groups, in / groups, kRows * row_bytes};
-    for (int64_t r = 0; r < kRows; ++r) {
-      const int64_t number = std::min(row + r, out - 1);
-      rows.w[r] = data + number * row_bytes;
-      rows.scale[r] = scale_data + number * scale_bytes;
-    }
+    const IntegerRows rows{rows_from(data, row_bytes, row, out), scales.rows_from(row), groups, in / groups};
     multiply_bytes(kind, rows,
                    {high.data() + token * in, low.data() + token * in, steps.data() + token * groups,
                     offsets.data() + token * groups},
@@ -312,16 +290,16 @@ at::Tensor stream_linear(const at::Tensor& x, const at::Tensor& weight, const st
 
 bool can_stream_quantised(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
                           const std::optional<at::Tensor>& bias) {
-  if (!scale_fits(q, scale) || !tokens_fit(x, bias) || x.size(-1) != width_of(q)) return false;
+  if (!scale_fits(q, scale) || !tokens_fit(x, bias) || x.size(-1) != input_width(q)) return false;
   const int64_t block = q.scalar_type() == at::kByte ? kInt4Block : kInt8Block;
   return (x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16) &&
-         width_of(q) % (scale.size(1) * block) == 0;
+         input_width(q) % (scale.size(1) * block) == 0;
 }
 
 at::Tensor stream_quantised(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
                             const std::optional<at::Tensor>& bias, Products products) {
   const bool int4 = q.scalar_type() == at::kByte;
-  const int64_t in = width_of(q), out = q.size(0), groups = scale.size(1), group = in / groups;
+  const int64_t in = input_width(q), out = q.size(0), groups = scale.size(1), group = in / groups;
   if (products == Products::bytes && multiplies_bytes() && group % kIntegerBlock == 0) {
     return stream_bytes(x, q, scale, bias);
   }
@@ -343,12 +321,12 @@ at::Tensor stream_quantised(const at::Tensor& x, const at::Tensor& q, const at::
 }
 
 bool can_dequantise(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {
-  return (dtype == at::kFloat || dtype == at::kBFloat16) && scale_fits(q, scale) && width_of(q) % scale.size(1) == 0;
+  return (dtype == at::kFloat || dtype == at::kBFloat16) && scale_fits(q, scale) && input_width(q) % scale.size(1) == 0;
 }
 
 at::Tensor dequantise(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {
   const ScaleTable scales(scale);
-  const int64_t in = width_of(q), out = q.size(0), groups = scale.size(1);
+  const int64_t in = input_width(q), out = q.size(0), groups = scale.size(1);
   at::Tensor to = at::empty({out, in}, q.options().dtype(dtype));
   parallel_rows(out, in, [&](int64_t row, int64_t last) {
     std::vector<int8_t> integers(static_cast<size_t>(in));

@@ -1,6 +1,4 @@
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/zeros.h>
 
@@ -16,6 +14,7 @@ namespace {
 struct Strings {
   at::Tensor ids;                // (S, L) int64, padded on the right
   at::Tensor mask;               // (S, L) bool
+  at::Tensor places;             // (S, L, 2) int64 (glyph_places), anything at padding
   std::vector<int64_t> lengths;  // (S)
   std::vector<int64_t> per_row;  // strings of each caption
 };
@@ -37,10 +36,13 @@ Strings strings_of(const std::vector<std::string>& captions) {
   const auto count = static_cast<int64_t>(all.size());
   out.ids = at::zeros({count, longest}, at::kLong);
   out.mask = at::zeros({count, longest}, at::kBool);
+  out.places = at::zeros({count, longest, 2}, at::kLong);
   auto ids = out.ids.accessor<int64_t, 2>();
   auto mask = out.mask.accessor<bool, 2>();
   for (int64_t i = 0; i < count; ++i) {
-    for (int64_t j = 0; j < out.lengths[static_cast<size_t>(i)]; ++j) {
+    const int64_t length = out.lengths[static_cast<size_t>(i)];
+    out.places[i].narrow(0, 0, length).copy_(glyph_places(length));
+    for (int64_t j = 0; j < length; ++j) {
       ids[i][j] = all[static_cast<size_t>(i)][static_cast<size_t>(j)];
       mask[i][j] = true;
     }
@@ -57,11 +59,9 @@ GlyphBatch encode_glyph_batch(const GlyphEncoder& encoder, const std::vector<std
   // Where in the encoder's output each glyph of each row lies.
   const int64_t rows = static_cast<int64_t>(captions.size()), longest = encoded.size(1);
   std::vector<std::vector<int64_t>> places(captions.size());
-  std::vector<std::vector<at::Tensor>> in_strings(captions.size());  // glyph_places of each string
   size_t string = 0, most = 1;
   for (size_t row = 0; row < captions.size(); ++row) {
     for (int64_t i = 0; i < strings.per_row[row]; ++i, ++string) {
-      in_strings[row].push_back(glyph_places(strings.lengths[string]));
       for (int64_t j = 0; j < strings.lengths[string]; ++j) {
         places[row].push_back(static_cast<int64_t>(string) * longest + j);
       }
@@ -70,23 +70,19 @@ GlyphBatch encode_glyph_batch(const GlyphEncoder& encoder, const std::vector<std
   }
   const auto width = static_cast<int64_t>(most);
   at::Tensor index = at::zeros({rows, width}, at::kLong), mask = at::zeros({rows, width}, at::kBool);
-  const at::Tensor in_string = at::full({rows, width, 2}, -1, at::kLong);
   auto at = index.accessor<int64_t, 2>();
   auto real = mask.accessor<bool, 2>();
   for (int64_t row = 0; row < rows; ++row) {
     const std::vector<int64_t>& from = places[static_cast<size_t>(row)];
-    if (!from.empty()) {
-      in_string[row]
-          .narrow(0, 0, static_cast<int64_t>(from.size()))
-          .copy_(at::cat(in_strings[static_cast<size_t>(row)]));
-    }
     for (size_t j = 0; j < from.size(); ++j) {
       at[row][static_cast<int64_t>(j)] = from[j];
       real[row][static_cast<int64_t>(j)] = true;
     }
   }
+  const at::Tensor in_string = strings.places.flatten(0, 1).index_select(0, index.flatten()).view({rows, width, 2});
   const at::Tensor picked = encoded.flatten(0, 1).index_select(0, index.flatten().to(device));  // (B·G, width)
-  return {picked.view({rows, width, encoded.size(2)}), mask.to(device), in_string.to(device)};
+  return {picked.view({rows, width, encoded.size(2)}), mask.to(device),
+          in_string.masked_fill(mask.logical_not().unsqueeze(-1), -1).to(device)};
 }
 
 }  // namespace glmimage::train

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "core/json.h"
+#include "core/part_file.h"
 #include "models/ar/config.h"
 #include "models/dit/config.h"
 #include "models/glyph/config.h"
@@ -70,14 +71,10 @@ void check_destination(const fs::path& folder) {
 }  // namespace
 
 void assemble_checkpoint(const TrainedParts& parts, const fs::path& destination) {
-  const fs::path target = destination.has_filename() ? destination : destination.parent_path();  // "dir/" is "dir"
+  const fs::path target = without_trailing_slash(destination);
   check_destination(target);
-  const fs::path partial = target.string() + ".part";
-  std::error_code error;
-  fs::remove_all(partial, error);
-  fs::create_directories(partial, error);
-  if (error) fail(ErrorKind::io, partial.string(), ": cannot be made: ", error.message());
-
+  PartFolder folder(target);
+  const fs::path& partial = folder.path();
   copy_part(fs::is_directory(parts.vae / "vae") ? parts.vae / "vae" : parts.vae, partial / "vae");
   for (const char* name : {"transformer", "text_encoder"}) copy_part(parts.dit / name, partial / name);
   for (const char* name : {"vision_language_encoder", "processor", "tokenizer"})
@@ -85,10 +82,7 @@ void assemble_checkpoint(const TrainedParts& parts, const fs::path& destination)
   write_json_file(partial / "scheduler" / "scheduler_config.json", SchedulerConfig().to_json());
   write_json_file(partial / "model_index.json", model_index());
   check_parts(partial);
-
-  fs::remove(target, error);  // an empty folder
-  fs::rename(partial, target, error);
-  if (error) fail(ErrorKind::io, target.string(), ": cannot be made: ", error.message());
+  folder.commit();
 }
 
 }  // namespace glmimage::train
