@@ -15,6 +15,7 @@
 
 #include "core/error.h"
 #include "kernels/cpu/linear.h"
+#include "kernels/cpu/rounded_linear.h"
 #include "kernels/schema.h"
 
 namespace glmimage::kernels {
@@ -54,9 +55,10 @@ at::Tensor quantised_composition(const at::Tensor& x, const at::Tensor& q, const
 
 at::Tensor quantised_on_cpu(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
                             const MaybeTensor& bias) {
-  if (!cpu::can_stream_quantised(x, q, scale, bias)) return quantised_composition(x, q, scale, bias);
   check_quantised(x, q, scale);
-  return cpu::stream_quantised(x, q, scale, bias);
+  if (cpu::can_stream_quantised(x, q, scale, bias)) return cpu::stream_quantised(x, q, scale, bias);
+  if (cpu::can_round_tokens(x, q, scale, bias)) return cpu::rounded_linear(x, q, scale, bias);
+  return quantised_composition(x, q, scale, bias);
 }
 
 at::Tensor dequantise_composition(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {

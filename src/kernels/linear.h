@@ -20,8 +20,11 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& weight, const std::opti
 int64_t input_width(const at::Tensor& q);  // `in`
 
 // x Wᵀ + b of such a matrix: x (…, in) of any float type, q and scale on its device, bias (out) of its type or nothing
-// -> (…, out) like x. Differentiable by x and bias. A few tokens on a processor: W is never written out, products are
-// added in float32. Else: dequantise, in x's type, and linear.
+// -> (…, out) like x. Differentiable by x and bias. On a processor a few tokens never write W out, and add products in
+// float32. Many tokens of 8 bits with one scale a row are rounded to 8 bits too, each in steps of its largest value /
+// 127
+// ("W8A8"), where the processor multiplies bytes and nobody asks for gradients: half the time of bfloat16. Else:
+// dequantise, in x's type, and linear.
 at::Tensor quantised_linear(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
                             const std::optional<at::Tensor>& bias = std::nullopt);
 

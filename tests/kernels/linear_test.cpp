@@ -22,6 +22,7 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "kernels/cpu/linear.h"
+#include "kernels/cpu/rounded_linear.h"
 #include "support/goldens.h"
 
 namespace glmimage::kernels {
@@ -82,8 +83,14 @@ at::Tensor scales(int64_t out, int64_t groups, at::ScalarType dtype) {
 TEST(QuantisedLinear, IsItsDefinition) {
   int streamed = 0;
   for (const int64_t bits : {8, 4}) {
-    for (const auto& [tokens, in, group, out] : std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>>{
-             {1, 128, 64, 5}, {1, 64, 64, 1}, {3, 192, 64, 302}, {8, 256, 256, 4}, {9, 128, 64, 7}, {2, 48, 16, 6}}) {
+    for (const auto& [tokens, in, group, out] :
+         std::vector<std::tuple<int64_t, int64_t, int64_t, int64_t>>{{1, 128, 64, 5},
+                                                                     {1, 64, 64, 1},
+                                                                     {3, 192, 64, 302},
+                                                                     {8, 256, 256, 4},
+                                                                     {9, 128, 64, 7},
+                                                                     {2, 48, 16, 6},
+                                                                     {2, 960, 320, 6}}) {
       for (const at::ScalarType kind : {at::kFloat, at::kBFloat16}) {
         const at::Tensor q = integers(bits, out, in), scale = scales(out, in / group, kind);
         const at::Tensor b = drawn({out}, 3), x = drawn({tokens, in}, 1);
@@ -132,6 +139,51 @@ TEST(QuantisedLinear, DoesNotHideWhatIsNoNumber) {
     EXPECT_EQ(nothing.abs().max().item<double>(), 0);
     // The smallest numbers there are do not divide by zero.
     EXPECT_TRUE(quantised_linear(at::full({1, 128}, 1e-44F), q, scale).isfinite().all().item<bool>());
+  }
+}
+
+// What products of bytes make of x (T, in): each token in steps of its largest value / 127.
+at::Tensor rounded_tokens(const at::Tensor& x) {
+  const at::Tensor step = x.to(at::kDouble).abs().amax({-1}, true) / 127;
+  return (x.to(at::kDouble) / step).round() * step;
+}
+
+TEST(QuantisedLinear, RoundsManyTokensWhereARowHasOneScale) {
+  for (const auto& [tokens, in, out] :
+       std::vector<std::tuple<int64_t, int64_t, int64_t>>{{9, 64, 5}, {40, 320, 70}, {33, 100, 300}, {5000, 24, 300}}) {
+    const at::Tensor q = integers(8, out, in), b = drawn({out}, 3);
+    const at::Tensor x = drawn({tokens, in}, 1).view({1, tokens, in});
+    for (const at::ScalarType kind : {at::kFloat, at::kBFloat16}) {
+      const at::Tensor scale = scales(out, 1, kind), w = q.to(at::kDouble) * scale.to(at::kDouble);
+      if (!cpu::can_round_tokens(x, q, scale, b)) GTEST_SKIP() << "no products of bytes here";
+      on_threads([&] {
+        const at::Tensor expected = at::linear(rounded_tokens(x), w, b.to(at::kDouble));
+        // Few values lie halfway between two integers, and fall to the other side than in float64.
+        EXPECT_LT(relative_error(quantised_linear(x, q, scale, b), expected), 1e-4)
+            << tokens << " " << in << " " << out;
+        const at::Tensor narrow = x.to(at::kBFloat16);
+        const at::Tensor y = quantised_linear(narrow, q, scale);
+        EXPECT_EQ(y.scalar_type(), at::kBFloat16);
+        EXPECT_LT(relative_error(y, at::linear(rounded_tokens(narrow), w)), 0.005);
+        EXPECT_LT(relative_error(y, at::linear(narrow.to(at::kDouble), w)), 0.02) << "of what was asked for";
+      });
+    }
+  }
+}
+
+TEST(QuantisedLinear, RoundedTokensDoNotHideWhatIsNoNumber) {
+  const c10::InferenceMode without_history;
+  const at::Tensor q = integers(8, 70, 96), scale = scales(70, 1, at::kBFloat16);
+  for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    for (const at::ScalarType kind : {at::kFloat, at::kBFloat16}) {
+      const at::Tensor x = drawn({20, 96}, 1).to(kind);
+      x[3][70] = value;
+      x[4].zero_();
+      const at::Tensor y = quantised_linear(x, q, scale);
+      EXPECT_FALSE(y[3].isfinite().any().item<bool>());
+      EXPECT_EQ(y[4].abs().max().item<double>(), 0);
+      EXPECT_TRUE(y.narrow(0, 5, 15).isfinite().all().item<bool>());
+    }
   }
 }
 

@@ -7,6 +7,11 @@
 #include "core/error.h"
 
 #if defined(__x86_64__)
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC 12's own header reads a register that it leaves undefined on purpose (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #include <immintrin.h>
 #endif
 
@@ -34,8 +39,8 @@ void split_token(Integers kind, const float* x, int64_t in, int64_t groups, int8
       const auto whole = static_cast<int32_t>(std::lrint(x[i] * inverse));
       const int32_t top = (whole + 128) >> 8;
       // Of two values in a byte the first stand together, then the second.
-      const int64_t block = i / kIntegerBlock * kIntegerBlock, place = i - block;
-      const int64_t to = kind == Integers::int8 ? i : block + place / 2 + place % 2 * (kIntegerBlock / 2);
+      const int64_t block = i / kTokenBlock * kTokenBlock, place = i - block;
+      const int64_t to = kind == Integers::int8 ? i : block + place / 2 + place % 2 * (kTokenBlock / 2);
       high[to] = static_cast<int8_t>(top);
       low[to] = static_cast<int8_t>(whole - 256 * top);
       sum += whole;
@@ -47,82 +52,110 @@ void split_token(Integers kind, const float* x, int64_t in, int64_t groups, int8
 
 #if defined(__x86_64__)
 
-#define GLM_IMAGE_VNNI __attribute__((target("avx512f,avx512vl,avx512bw,avx512vnni,fma")))
+#define GLM_IMAGE_VNNI __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,fma")))
 
 namespace {
 
-GLM_IMAGE_VNNI inline __m256i bytes_at(const void* from) {
-  return _mm256_loadu_si256(static_cast<const __m256i*>(from));
-}
-
-GLM_IMAGE_VNNI inline float sum_of(__m256 v) {
-  const __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
-  return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
-}
-
-// 64 unsigned bytes in two registers.
-struct Block {
-  __m256i first, second;
+// What both rows' and token's steps make of a group, and what the shift of the weights costs.
+struct RowScales {
+  alignas(64) float step[kRows][kMostGroups];
+  float offset[kRows];
 };
 
-template <Integers kind>
-GLM_IMAGE_VNNI inline Block block_at(const uint8_t* w, int64_t i) {
-  if constexpr (kind == Integers::int8) {  // plus 128: the products want one side unsigned
-    const __m256i shift = _mm256_set1_epi8(-128);
-    return {_mm256_xor_si256(bytes_at(w + i), shift), _mm256_xor_si256(bytes_at(w + i + 32), shift)};
-  } else {
-    const __m256i both = bytes_at(w + i / 2), half = _mm256_set1_epi8(15);
-    return {_mm256_and_si256(both, half), _mm256_and_si256(_mm256_srli_epi16(both, 4), half)};
+GLM_IMAGE_VNNI void multiply_scales(const IntegerRows& rows, const SplitToken& x, RowScales& out) {
+  constexpr int64_t kLanes = 16;
+  for (int r = 0; r < kRows; ++r) {
+    const Scales& scale = rows.scale[static_cast<size_t>(r)];
+    __m512 offset = _mm512_setzero_ps();
+    for (int64_t g = 0; g < rows.groups; g += kLanes) {
+      const auto mask = static_cast<__mmask16>((1U << std::min(kLanes, rows.groups - g)) - 1);
+      const __m512 row = scale.narrow
+                             ? _mm512_castsi512_ps(_mm512_slli_epi32(
+                                   _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, scale.narrow + g)), 16))
+                             : _mm512_maskz_loadu_ps(mask, scale.wide + g);
+      _mm512_store_ps(out.step[r] + g, _mm512_mul_ps(row, _mm512_maskz_loadu_ps(mask, x.scale + g)));
+      offset = _mm512_fmadd_ps(row, _mm512_maskz_loadu_ps(mask, x.offset + g), offset);
+    }
+    out.offset[r] = _mm512_reduce_add_ps(offset);
   }
 }
 
-template <Integers kind>
-GLM_IMAGE_VNNI void four_rows(const IntegerRows& rows, const SplitToken& x, float* y) {
-  __m256 sums[kRows] = {_mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps(), _mm256_setzero_ps()};
-  float offsets[kRows] = {};
-  constexpr int64_t kValuesPerByte = kind == Integers::int8 ? 1 : 2;
-  const int64_t ahead = kRows * rows.groups * rows.group / kValuesPerByte;  // bytes to the next four rows
+// 256 · high + low. Not joined as integers: a long group's would not fit 32 bits.
+GLM_IMAGE_VNNI inline __m512 joined(__m512i high, __m512i low) {
+  return _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), _mm512_set1_ps(256), _mm512_cvtepi32_ps(low));
+}
+
+GLM_IMAGE_VNNI void four_rows_int8(const IntegerRows& rows, const SplitToken& x, const RowScales& scales, float* y) {
+  const __m512i shift = _mm512_set1_epi8(-128);            // the products want one side unsigned
+  const int64_t ahead = kRows * rows.groups * rows.group;  // bytes to the next four rows
+  __m512 sums[kRows];
+  for (__m512& sum : sums) sum = _mm512_setzero_ps();
   for (int64_t g = 0; g < rows.groups; ++g) {
-    __m256i high[kRows], low[kRows];
-    for (int r = 0; r < kRows; ++r) high[r] = low[r] = _mm256_setzero_si256();
+    __m512i high[kRows], low[kRows];
+    for (int r = 0; r < kRows; ++r) high[r] = low[r] = _mm512_setzero_si512();
     for (int64_t i = g * rows.group; i < (g + 1) * rows.group; i += kIntegerBlock) {
-      const __m256i high_first = bytes_at(x.high + i), high_second = bytes_at(x.high + i + 32);
-      const __m256i low_first = bytes_at(x.low + i), low_second = bytes_at(x.low + i + 32);
+      const __m512i top = _mm512_loadu_si512(x.high + i), rest = _mm512_loadu_si512(x.low + i);
       for (int r = 0; r < kRows; ++r) {
-        __builtin_prefetch(rows.w[r] + i / kValuesPerByte + ahead, 0, 2);
-        const Block block = block_at<kind>(rows.w[r], i);
-        high[r] = _mm256_dpbusd_epi32(high[r], block.first, high_first);
-        low[r] = _mm256_dpbusd_epi32(low[r], block.first, low_first);
-        high[r] = _mm256_dpbusd_epi32(high[r], block.second, high_second);
-        low[r] = _mm256_dpbusd_epi32(low[r], block.second, low_second);
+        __builtin_prefetch(rows.w[static_cast<size_t>(r)] + i + ahead, 0, 2);
+        const __m512i w = _mm512_xor_si512(_mm512_loadu_si512(rows.w[static_cast<size_t>(r)] + i), shift);
+        high[r] = _mm512_dpbusd_epi32(high[r], w, top);
+        low[r] = _mm512_dpbusd_epi32(low[r], w, rest);
       }
     }
     for (int r = 0; r < kRows; ++r) {
-      const float scale = rows.scale[r].at(g);
-      // Not joined as integers: a long group's would not fit 32 bits.
-      const __m256 whole =
-          _mm256_fmadd_ps(_mm256_cvtepi32_ps(high[r]), _mm256_set1_ps(256), _mm256_cvtepi32_ps(low[r]));
-      sums[r] = _mm256_fmadd_ps(whole, _mm256_set1_ps(scale * x.scale[g]), sums[r]);
-      offsets[r] += scale * x.offset[g];
+      sums[r] = _mm512_fmadd_ps(joined(high[r], low[r]), _mm512_set1_ps(scales.step[r][g]), sums[r]);
     }
   }
-  for (int r = 0; r < kRows; ++r) y[r] = sum_of(sums[r]) - offsets[r];
+  for (int r = 0; r < kRows; ++r) y[r] = _mm512_reduce_add_ps(sums[r]) - scales.offset[r];
+}
+
+// A register has the bytes of 128 values, whose halves may belong to two groups.
+GLM_IMAGE_VNNI void four_rows_int4(const IntegerRows& rows, const SplitToken& x, const RowScales& scales, float* y) {
+  const __m512i half = _mm512_set1_epi8(15);
+  const int64_t in = rows.groups * rows.group, ahead = kRows * in / 2;
+  __m512 sums[kRows];
+  for (__m512& sum : sums) sum = _mm512_setzero_ps();
+  int64_t first = 0, second = 64 / rows.group, in_first = 0, in_second = 64 % rows.group;  // groups, places in them
+  for (int64_t i = 0; i < in; i += kTokenBlock) {
+    const bool whole = i + kTokenBlock <= in;
+    const __mmask64 mask = whole ? ~__mmask64{0} : __mmask64{0xFFFFFFFF};
+    if (!whole) second = first;
+    const __m512i even_top = _mm512_loadu_si512(x.high + i), odd_top = _mm512_loadu_si512(x.high + i + 64);
+    const __m512i even_rest = _mm512_loadu_si512(x.low + i), odd_rest = _mm512_loadu_si512(x.low + i + 64);
+    for (int r = 0; r < kRows; ++r) {
+      const uint8_t* w = rows.w[static_cast<size_t>(r)] + i / 2;
+      __builtin_prefetch(w + ahead, 0, 2);
+      const __m512i both = _mm512_maskz_loadu_epi8(mask, w);
+      const __m512i even = _mm512_and_si512(both, half), odd = _mm512_and_si512(_mm512_srli_epi16(both, 4), half);
+      const __m512i zero = _mm512_setzero_si512();
+      const __m512i high = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, even, even_top), odd, odd_top);
+      const __m512i low = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(zero, even, even_rest), odd, odd_rest);
+      const __m512 step =
+          _mm512_mask_blend_ps(0xFF00, _mm512_set1_ps(scales.step[r][first]), _mm512_set1_ps(scales.step[r][second]));
+      sums[r] = _mm512_fmadd_ps(joined(high, low), step, sums[r]);
+    }
+    for (in_first += kTokenBlock; in_first >= rows.group; in_first -= rows.group) ++first;
+    for (in_second += kTokenBlock; in_second >= rows.group; in_second -= rows.group) ++second;
+  }
+  for (int r = 0; r < kRows; ++r) y[r] = _mm512_reduce_add_ps(sums[r]) - scales.offset[r];
 }
 
 }  // namespace
 
 bool multiplies_bytes() {
   static const bool has = __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vl") &&
-                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma");
+                          __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                          __builtin_cpu_supports("fma");
   return has;
 }
 
 void multiply_bytes(Integers kind, const IntegerRows& rows, const SplitToken& x, float* y) {
+  RowScales scales;
+  multiply_scales(rows, x, scales);
   if (kind == Integers::int8) {
-    four_rows<Integers::int8>(rows, x, y);
+    four_rows_int8(rows, x, scales, y);
   } else {
-    four_rows<Integers::int4>(rows, x, y);
+    four_rows_int4(rows, x, scales, y);
   }
 }
 

@@ -25,6 +25,8 @@ struct Scales {
 };
 
 constexpr int64_t kIntegerBlock = 64;  // values; a group is a multiple of it
+constexpr int64_t kTokenBlock = 128;   // bytes; a token's are filled up with zeros to a multiple of it
+constexpr int64_t kMostGroups = 1024;  // of a row
 
 // Whether this processor has them.
 bool multiplies_bytes();
@@ -32,7 +34,7 @@ bool multiplies_bytes();
 // One token, rounded to 16 bits of its group's largest value: x[i] = scale[g] · (256 · high[i] + low[i]), both bytes
 // signed. The error of a product is below 2^-16 of that value times the row, beneath what integers of the weights cost.
 struct SplitToken {
-  const int8_t *high, *low;  // (in), in the order of the weights' bytes (split_token)
+  const int8_t *high, *low;  // (in, and zeros), in the order of the weights' bytes (split_token)
   const float* scale;        // (groups)
   const float* offset;       // (groups): of scale · sum of the integers, as much as the weights are shifted by
 };

@@ -252,20 +252,20 @@ at::Tensor stream_bytes(const at::Tensor& x, const at::Tensor& q, const at::Tens
                         const std::optional<at::Tensor>& bias) {
   const Integers kind = q.scalar_type() == at::kByte ? Integers::int4 : Integers::int8;
   const int64_t in = input_width(q), out = q.size(0), groups = scale.size(1), row_bytes = q.size(1);
-  const int64_t tokens = x.numel() / in;
-  std::vector<int8_t> high(static_cast<size_t>(tokens * in)), low(high.size());
+  const int64_t tokens = x.numel() / in, stride = (in + kTokenBlock - 1) / kTokenBlock * kTokenBlock;
+  std::vector<int8_t> high(static_cast<size_t>(tokens * stride)), low(high.size());
   std::vector<float> steps(static_cast<size_t>(tokens * groups)), offsets(steps.size());
   const at::Tensor wide = x.to(at::kFloat).contiguous();
   for (int64_t token = 0; token < tokens; ++token) {
-    split_token(kind, wide.const_data_ptr<float>() + token * in, in, groups, high.data() + token * in,
-                low.data() + token * in, steps.data() + token * groups, offsets.data() + token * groups);
+    split_token(kind, wide.const_data_ptr<float>() + token * in, in, groups, high.data() + token * stride,
+                low.data() + token * stride, steps.data() + token * groups, offsets.data() + token * groups);
   }
   const ScaleTable scales(scale);
   const auto* data = static_cast<const uint8_t*>(q.const_data_ptr());
   return stream(x, out, in, bias, [&](int64_t row, int64_t token, float* y) {
     const IntegerRows rows{rows_from(data, row_bytes, row, out), scales.rows_from(row), groups, in / groups};
     multiply_bytes(kind, rows,
-                   {high.data() + token * in, low.data() + token * in, steps.data() + token * groups,
+                   {high.data() + token * stride, low.data() + token * stride, steps.data() + token * groups,
                     offsets.data() + token * groups},
                    y);
   });
@@ -300,7 +300,7 @@ at::Tensor stream_quantised(const at::Tensor& x, const at::Tensor& q, const at::
                             const std::optional<at::Tensor>& bias, Products products) {
   const bool int4 = q.scalar_type() == at::kByte;
   const int64_t in = input_width(q), out = q.size(0), groups = scale.size(1), group = in / groups;
-  if (products == Products::bytes && multiplies_bytes() && group % kIntegerBlock == 0) {
+  if (products == Products::bytes && multiplies_bytes() && group % kIntegerBlock == 0 && groups <= kMostGroups) {
     return stream_bytes(x, q, scale, bias);
   }
   const OrderedTokens tokens(x, in, groups, int4);
