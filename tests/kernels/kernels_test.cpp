@@ -1,3 +1,4 @@
+#include <ATen/Parallel.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
@@ -6,12 +7,17 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/InferenceMode.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
+#include <optional>
+#include <vector>
 
 #include "core/rng.h"
 #include "kernels/attention.h"
+#include "kernels/cpu/attention.h"
 #include "kernels/rms_norm.h"
 #include "kernels/rope.h"
 #include "support/goldens.h"
@@ -102,6 +108,56 @@ TEST(Attention, MasksAndBiases) {
   EXPECT_LT(
       relative_error(attention(q, k, v, {.scale = {}, .bias = bias}), attention_by_definition(q, k, v, scale, bias)),
       1e-5);
+}
+
+// Tokens beside each other as the models have them, one query block and several, keys that fill no panel, pass or pair,
+// large scores; on one thread and on several.
+TEST(Attention, OfBfloat16InOnePass) {
+  struct Case {
+    int64_t batch, heads, kv_heads, queries, keys, width;
+    Mask mask;
+  };
+  int one_pass = 0;
+  const c10::InferenceMode without_history;
+  for (const Case& c : std::vector<Case>{{1, 2, 2, 70, 1, 64, Mask::none},
+                                         {2, 4, 2, 97, 300, 128, Mask::none},
+                                         {1, 2, 1, 257, 257, 128, Mask::causal},
+                                         {2, 2, 2, 64, 64, 64, Mask::causal},
+                                         {1, 1, 1, 101, 513, 192, Mask::none},
+                                         {1, 2, 2, 1, 300, 64, Mask::none}}) {
+    const auto tokens = [&](int64_t count, int64_t heads, uint64_t seed) {
+      return (drawn({c.batch, count, heads, c.width}, seed) * 3).to(at::kBFloat16).transpose(1, 2);
+    };
+    const at::Tensor q = tokens(c.queries, c.heads, 1), k = tokens(c.keys, c.kv_heads, 2);
+    const at::Tensor v = tokens(c.keys, c.kv_heads, 3);
+    const at::Tensor hidden = c.mask == Mask::causal ? (1 - at::ones({c.queries, c.keys}, at::kDouble).tril()) * -1e30
+                                                     : at::zeros({c.queries, c.keys}, at::kDouble);
+    for (const std::optional<double> scale : {std::optional<double>(), std::optional<double>(0.02)}) {
+      const AttentionOptions options = {.mask = c.mask, .scale = scale, .bias = {}};
+      const double factor = scale.value_or(1 / std::sqrt(static_cast<double>(c.width)));
+      const at::Tensor expected = attention_by_definition(q, k, v, factor, hidden);
+      const int threads = at::get_num_threads();
+      for (const int count : {1, 3}) {
+        at::set_num_threads(count);
+        const at::Tensor y = attention(q, k, v, options);
+        EXPECT_EQ(y.scalar_type(), at::kBFloat16);
+        EXPECT_LT(relative_error(y, expected), 0.01) << c.queries << " " << c.keys << " " << c.width;
+        one_pass += cpu::can_attend(q, k, v, options) ? 1 : 0;
+      }
+      at::set_num_threads(threads);
+    }
+  }
+  if (one_pass == 0) GTEST_SKIP() << "LibTorch's own, which passed: this processor has no products of bfloat16, or AMX";
+  EXPECT_EQ(one_pass, 20) << "of few queries LibTorch's own";
+}
+
+TEST(Attention, OfBfloat16DoesNotHideWhatIsNoNumber) {
+  const c10::InferenceMode without_history;
+  const at::Tensor q = drawn({1, 1, 40, 64}, 1).to(at::kBFloat16), k = drawn({1, 1, 70, 64}, 2).to(at::kBFloat16);
+  q[0][0][7][3] = std::numeric_limits<float>::quiet_NaN();
+  const at::Tensor y = attention(q, k, k);
+  EXPECT_FALSE(y[0][0][7].isfinite().any().item<bool>());
+  EXPECT_TRUE(y[0][0][8].isfinite().all().item<bool>());
 }
 
 TEST(Kernels, CarryGradients) {

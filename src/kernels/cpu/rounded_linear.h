@@ -8,8 +8,8 @@
 // products are taken as bytes and added as integers, twice as fast as those of bfloat16 (docs/performance.md).
 namespace glmimage::kernels::cpu {
 
-// x (…, in) float32 or bfloat16, q (out, in) int8, scale (out, 1), bias (out) of x's type; on a processor that multiplies
-// bytes.
+// x (…, in) float32 or bfloat16, q (out, in) int8, scale (out, 1), bias (out) of x's type; on a processor that
+// multiplies bytes.
 bool can_round_tokens(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
                       const std::optional<at::Tensor>& bias);
 
