@@ -1,6 +1,5 @@
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -10,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/draw_options.h"
 #include "cli/interrupt.h"
+#include "cli/prompt_file.h"
 #include "cli/terminal_progress.h"
 #include "core/dtype.h"
 #include "core/error.h"
@@ -46,30 +46,10 @@ struct GenerateOptions {
   std::string output = "picture.png", trace;
 };
 
-std::string strip(const std::string& line) {
-  const size_t end = line.find_last_not_of(" \t\r\n");
-  return end == std::string::npos ? "" : line.substr(0, end + 1);
-}
-
-// One prompt a line; empty lines are passed over.
-std::vector<std::string> read_prompts(std::istream& in) {
-  std::vector<std::string> out;
-  for (std::string line; std::getline(in, line);) {
-    if (std::string text = strip(line); !text.empty()) out.push_back(std::move(text));
-  }
-  return out;
-}
-
 std::vector<std::string> collect_prompts(const GenerateOptions& options, bool prompt_given) {
   if (prompt_given) return {options.prompt};
-  std::vector<std::string> prompts;
-  if (options.prompt_file.empty() || options.prompt_file == "-") {
-    prompts = read_prompts(std::cin);
-  } else {
-    std::ifstream in(options.prompt_file);
-    if (!in) fail(ErrorKind::usage, options.prompt_file, ": the prompt file cannot be opened");
-    prompts = read_prompts(in);
-  }
+  if (!options.prompt_file.empty() && options.prompt_file != "-") return read_prompt_file(options.prompt_file);
+  std::vector<std::string> prompts = read_prompts(std::cin, "standard input");
   if (prompts.empty())
     fail(ErrorKind::usage, "no prompt: give --prompt, or lines in --prompt-file or on standard input");
   return prompts;

@@ -35,6 +35,16 @@ void record(const RequestObserver& observer, const std::string& name, const at::
   if (observer.trace) observer.trace->emplace_back(name, tensor.detach().cpu().contiguous().clone());
 }
 
+// A model lists where its tensors live, and so is a copy here, which shares them.
+template <typename Model>
+void append_matrices(Model model, NamedTensors& out) {
+  ParameterList list;
+  model.list(list);
+  for (const Parameter& p : list) {
+    if (p.scale && !p.quantised()) out.emplace_back(p.name, *p.tensor);
+  }
+}
+
 // The grid of prompt and picture, in the words of the text room.
 PromptGrid prompt_grid(Grid grid) { return {grid.height, grid.width}; }
 
@@ -53,6 +63,14 @@ int64_t Pipeline::default_size() const { return parts_->vae.config.sample_size; 
 at::ScalarType Pipeline::dtype() const { return parts_->dtype; }
 int64_t Pipeline::weight_bytes() const { return parts_->weight_bytes; }
 const std::vector<LoraUse>& Pipeline::loras() const { return parts_->loras; }
+
+NamedTensors Pipeline::matrices() const {
+  NamedTensors out;
+  append_matrices(parts_->ar, out);
+  append_matrices(parts_->glyph, out);
+  append_matrices(parts_->dit, out);
+  return out;
+}
 
 // One request's way through the stages. Each takes what it needs, gives what it makes, and never calls the one before.
 struct Pipeline::Request {

@@ -72,6 +72,9 @@ class Pipeline {
   at::ScalarType dtype() const;
   int64_t weight_bytes() const;               // of all parts, in the type they are held in
   const std::vector<LoraUse>& loras() const;  // as in the options
+  // The matrices of floats of the language model, the glyph encoder and the transformer by their names in the
+  // checkpoint, (out, in) each, as they lie in memory: not to be written to.
+  NamedTensors matrices() const;
 
  private:
   struct Parts;    // parts.h

@@ -110,11 +110,15 @@ void copy_whole(const fs::path& from, const fs::path& to) {
   if (error) fail(ErrorKind::io, to.string(), ": cannot be copied from ", from.string(), ": ", error.message());
 }
 
-double relative_error(const at::Tensor& w, const at::Tensor& now) {
+// Of the matrix, or, with the mean squares of its inputs (in), of what comes out of it.
+double relative_error(const at::Tensor& w, const at::Tensor& now, const at::Tensor& input_squares = {}) {
+  const auto size = [&](const at::Tensor& matrix) {
+    const at::Tensor squares = matrix.square();  // (out, in)
+    return (input_squares.defined() ? squares * input_squares : squares).sum(at::kDouble).item<double>();
+  };
   const at::Tensor wide = w.to(at::kFloat);
-  const double size = wide.square().sum(at::kDouble).item<double>();
-  const double off = (now.to(at::kFloat) - wide).square().sum(at::kDouble).item<double>();
-  return size > 0 ? std::sqrt(off / size) : 0;
+  const double whole = size(wide);
+  return whole > 0 ? std::sqrt(size(now.to(at::kFloat) - wide) / whole) : 0;
 }
 
 int64_t bytes_of(const NamedTensors& tensors) {
@@ -125,6 +129,7 @@ int64_t bytes_of(const NamedTensors& tensors) {
 
 class Quantiser {
  public:
+  // Reads configurations and the headers of weights.
   Quantiser(QuantiseOptions options, const std::function<bool(int64_t, int64_t)>& progress)
       : options_(std::move(options)), progress_(progress) {
     for (fs::path* folder : {&options_.source, &options_.destination}) {
@@ -132,28 +137,31 @@ class Quantiser {
     }
     parts_ = parts_of(options_);
     check_options(options_, parts_);
-  }
-
-  QuantiseReport run() {
-    std::map<std::string, WeightFiles> weights;
     for (const Part& part : parts_) {
-      const auto opened = weights.emplace(part.folder, WeightFiles::open(options_.source / part.folder)).first;
+      const auto opened = weights_.emplace(part.folder, WeightFiles::open(options_.source / part.folder)).first;
       total_ += static_cast<int64_t>(opened->second.names().size());
       refuse_integers(part, opened->second);
     }
+    if (!options_.calibration) return;
+    report_.calibration_pictures = options_.calibration->pictures;
+    report_.calibration_steps = options_.calibration->steps;
+  }
+
+  QuantiseReport run() {
     PartFolder folder(options_.destination);
     // Downloads are often folders of links: what they point to is copied, under the links' names.
     constexpr auto kLinks = fs::directory_options::follow_directory_symlink;
     for (const fs::directory_entry& entry : fs::recursive_directory_iterator(options_.source, kLinks)) {
       if (!entry.is_regular_file()) continue;
       const fs::path relative = entry.path().lexically_relative(options_.source);
-      if (!weights_of_part(relative, weights)) copy_whole(entry.path(), folder.path() / relative);
-      if (relative.extension() == ".safetensors" && !weights_of_part(relative, weights)) {
+      if (weights_of_part(relative)) continue;
+      copy_whole(entry.path(), folder.path() / relative);
+      if (relative.extension() == ".safetensors") {
         report_.bytes_before += static_cast<int64_t>(entry.file_size());
         report_.bytes_after += static_cast<int64_t>(entry.file_size());
       }
     }
-    for (const Part& part : parts_) write_part(part, weights.at(part.folder), folder.path() / part.folder);
+    for (const Part& part : parts_) write_part(part, weights_.at(part.folder), folder.path() / part.folder);
     write_json_file(folder.path() / "quantisation.json", report_.to_json());
     folder.commit();
     return report_;
@@ -170,9 +178,9 @@ class Quantiser {
   }
 
   // Files that write_part() writes: weights and their index.
-  static bool weights_of_part(const fs::path& relative, const std::map<std::string, WeightFiles>& weights) {
-    const auto part = weights.find(relative.parent_path().string());
-    if (part == weights.end()) return false;
+  bool weights_of_part(const fs::path& relative) const {
+    const auto part = weights_.find(relative.parent_path().string());
+    if (part == weights_.end()) return false;
     const std::string name = relative.filename().string();
     if (name.ends_with(".safetensors.index.json")) return true;
     const auto& files = part->second.files();
@@ -210,6 +218,19 @@ class Quantiser {
     }
   }
 
+  // The mean squares of this matrix' inputs: (in); undefined where they are not known.
+  at::Tensor input_squares(const TensorInfo& info) const {
+    if (!options_.calibration) return {};
+    const auto& known = options_.calibration->input_squares;
+    const auto found = known.find(info.name);
+    if (found == known.end()) return {};
+    if (found->second.numel() != info.shape[1]) {
+      fail(ErrorKind::internal, "quantise: ", info.name, " has ", info.shape[1], " inputs, its calibration ",
+           found->second.numel());
+    }
+    return found->second;
+  }
+
   void add(const Part& part, const SafetensorsFile& file, const TensorInfo& info, NamedTensors& out) {
     const at::Tensor w = file.tensor(info.name);
     const auto matrix = part.matrices.find(info.name);
@@ -224,6 +245,7 @@ class Quantiser {
            at::IntArrayRef(matrix->second), " that the configuration implies");
     }
     const size_t before = out.size();
+    const at::Tensor squares = input_squares(info);
     at::Tensor now;
     if (format == WeightFormat::bfloat16) {
       now = w.to(at::kBFloat16);
@@ -235,17 +257,27 @@ class Quantiser {
         out.emplace_back(info.name, w);
         return;
       }
-      const kernels::Quantised few = kernels::quantise(w, format == WeightFormat::int8 ? 8 : 4, group);
+      const kernels::Quantised few = kernels::quantise(w, format == WeightFormat::int8 ? 8 : 4, group,
+                                                       squares.defined() ? std::optional(squares) : std::nullopt);
       append_quantised(out, info.name, info.shape, few.q, few.scale);
       now = kernels::dequantise(few.q, few.scale, at::kFloat);
     }
     const NamedTensors written(out.begin() + static_cast<std::ptrdiff_t>(before), out.end());
-    report_.matrices.push_back({part.folder, info.name, info.shape, format, relative_error(w, now),
-                                static_cast<int64_t>(info.end - info.begin), bytes_of(written)});
+    QuantisedMatrix entry{part.folder,
+                          info.name,
+                          info.shape,
+                          format,
+                          relative_error(w, now),
+                          std::nullopt,
+                          static_cast<int64_t>(info.end - info.begin),
+                          bytes_of(written)};
+    if (squares.defined()) entry.output_error = relative_error(w, now, squares);
+    report_.matrices.push_back(std::move(entry));
   }
 
   QuantiseOptions options_;
   std::vector<Part> parts_;
+  std::map<std::string, WeightFiles> weights_;  // by part
   const std::function<bool(int64_t, int64_t)>& progress_;
   int64_t done_ = 0, total_ = 0;
   QuantiseReport report_;
@@ -276,8 +308,17 @@ json QuantiseReport::to_json() const {
                     {"error", m.error},
                     {"bytes_before", m.bytes_before},
                     {"bytes_after", m.bytes_after}});
+    if (m.output_error) list.back()["output_error"] = *m.output_error;
   }
-  return {{"bytes_before", bytes_before}, {"bytes_after", bytes_after}, {"kept", kept}, {"matrices", list}};
+  json out = {{"bytes_before", bytes_before}, {"bytes_after", bytes_after}, {"kept", kept}, {"matrices", list}};
+  if (calibration_pictures > 0) {
+    out["calibration"] = {{"pictures", calibration_pictures}, {"steps", calibration_steps}};
+  }
+  return out;
+}
+
+void validate(const QuantiseOptions& options) {
+  Quantiser(options, [](int64_t, int64_t) { return true; });
 }
 
 QuantiseReport quantise_checkpoint(const QuantiseOptions& options,

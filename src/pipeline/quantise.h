@@ -5,9 +5,12 @@
 #include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "pipeline/calibrate.h"
 
 namespace glmimage {
 
@@ -25,6 +28,9 @@ struct QuantiseOptions {
   // goes before the part's own format.
   std::vector<std::pair<std::string, WeightFormat>> patterns;
   int64_t group = 64;  // inputs that share a scale; 0: all of a row
+  // With it errors count as the square of what they are multiplied with; without, or for a matrix that is not in it,
+  // all alike.
+  std::optional<Calibration> calibration;
 };
 
 // One matrix whose values changed.
@@ -33,6 +39,8 @@ struct QuantisedMatrix {
   std::vector<int64_t> shape;
   WeightFormat format;
   double error;  // |W − Ŵ| / |W|, root mean squares
+  // The same of W x, with the calibration's mean squares of x as if its values had nothing to do with each other.
+  std::optional<double> output_error;
   int64_t bytes_before, bytes_after;
 };
 
@@ -40,9 +48,14 @@ struct QuantiseReport {
   std::vector<QuantisedMatrix> matrices;
   std::vector<std::string> kept;              // were asked for, but their width is not a multiple of the group
   int64_t bytes_before = 0, bytes_after = 0;  // of all weights of the checkpoint
+  int64_t calibration_pictures = 0, calibration_steps = 0;  // 0: without calibration
 
   nlohmann::json to_json() const;
 };
+
+// What can be refused without reading weights and writing anything, for those who have work to do before. Throws what
+// quantise_checkpoint() would.
+void validate(const QuantiseOptions& options);
 
 // Writes a checkpoint whose layers hold few bits. Of a part with a format, the matrices of its layers are taken, of the
 // diffusion transformer without those that make modulations (`norm1`), and not the head, tables and what stands before

@@ -250,6 +250,14 @@ TEST_F(BrokenRequest, TooLongPrompt) {
   expect_refused({"--prompt-file", (folder / "prompt.txt").string()}, {"2000000 bytes"});
 }
 
+TEST_F(BrokenRequest, PromptFileThatIsNotUtf8OrEmpty) {
+  std::ofstream(folder / "prompt.txt") << "a cat\n\na \xff dog\n";
+  expect_refused({"--prompt-file", (folder / "prompt.txt").string()}, {"prompt.txt:3", "UTF-8", "byte 2"});
+  std::ofstream(folder / "prompt.txt") << "\n";
+  expect_refused({"--prompt-file", (folder / "prompt.txt").string()}, {"prompt.txt", "no prompt"});
+  expect_refused({"--prompt-file", folder.string()}, {"is a folder"});
+}
+
 // What the disk refuses. A file size limit stands for a full disk: writing fails half-way.
 class FullDisk : public BrokenRequest {
  protected:

@@ -2,6 +2,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
+#include <signal.h>
 
 #include <fstream>
 
@@ -35,6 +36,10 @@ class Quantize : public ::testing::Test {
     Arguments arguments = {"quantize", from, to.string(), "--threads", "1"};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return run_process(glm_image(arguments));
+  }
+  std::string prompts(const std::string& content, const std::string& name = "prompts.txt") const {
+    std::ofstream(folder / name, std::ios::binary) << content;
+    return (folder / name).string();
   }
   // A checkpoint of few bits below the test's folder.
   std::string quantized(const std::string& name, const Arguments& more) {
@@ -162,6 +167,103 @@ TEST_F(Quantize, BadRequestsAreRefusedBeforeAnythingIsWritten) {
   const std::string once = quantized("once", {"--ar", "int8"});
   expect_failure(quantize(once, folder / "twice", {"--dit", "int8"}), 3, {"few bits already"});
   EXPECT_FALSE(fs::exists(folder / "twice"));
+}
+
+TEST_F(Quantize, CalibratesAndComparesScenes) {
+  const std::string list = prompts("a red apple on a green background\n\na cat with the text \"HI\"\r\n");
+  const ProcessResult result = quantize(kMini, folder / "small",
+                                        {"--ar", "int4", "--dit", "int4", "--text-encoder", "int4", "--calibrate", list,
+                                         "--calibrate-steps", "2", "--check-scenes", "2", "--check-steps", "2"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("pictures 2/2"));
+  EXPECT_THAT(result.err, HasSubstr("pictures 4/4"));
+  for (const char* text : {"of outputs", "2 pictures", "median", "worst", "quantised", "background"}) {
+    EXPECT_THAT(result.out, HasSubstr(text));
+  }
+  const json report = JsonObject::open(folder / "small/quantisation.json").value();
+  EXPECT_EQ(report["calibration"], (json{{"pictures", 2}, {"steps", 2}}));
+  const json &check = report["check"], &scores = check["scores"];
+  EXPECT_EQ(check["pictures"].size(), 2U);
+  EXPECT_EQ(check["steps"], 2);
+  EXPECT_GT(check["psnr"]["median"], 15);
+  EXPECT_LT(check["psnr"]["median"], 60);
+  EXPECT_EQ(scores["source"]["background"]["of"], 2);
+  EXPECT_EQ(scores["quantised"]["background"]["of"], 2);
+
+  // Other matrices than without; what comes out of them is nearer than the matrices themselves.
+  quantized("plain", {"--ar", "int4", "--dit", "int4", "--text-encoder", "int4"});
+  const json plain = JsonObject::open(folder / "plain/quantisation.json").value();
+  double matrices = 0, outputs = 0;
+  for (size_t i = 0; i < report["matrices"].size(); ++i) {
+    const json &with = report["matrices"][i], &without = plain["matrices"][i];
+    EXPECT_FALSE(without.contains("output_error"));
+    EXPECT_GT(with["error"], 0.9999 * without["error"].get<double>()) << with;
+    matrices += with["error"].get<double>(), outputs += with["output_error"].get<double>();
+  }
+  EXPECT_LT(outputs, 0.98 * matrices);
+}
+
+TEST_F(Quantize, ComparesPicturesOfAList) {
+  const std::string list = prompts("a cat\na blue star\na dog\n");
+  const ProcessResult result =
+      quantize(kMini, folder / "small", {"--dit", "int8", "--check", list, "--check-steps", "1", "--json"});
+  ASSERT_EQ(result.exit_code, 0) << result.err;
+  const json report = json::parse(result.out), &check = report["check"];
+  EXPECT_EQ(report, JsonObject::open(folder / "small/quantisation.json").value());
+  EXPECT_FALSE(check.contains("scores"));
+  EXPECT_FALSE(report.contains("calibration"));
+  ASSERT_EQ(check["pictures"].size(), 3U);
+  EXPECT_EQ(check["pictures"][1]["prompt"], "a blue star");
+  for (const json& picture : check["pictures"]) EXPECT_GT(picture["psnr"], 35) << picture;
+  EXPECT_GE(check["psnr"]["median"], check["psnr"]["worst"]);
+}
+
+TEST_F(Quantize, BadListsOfPromptsAreRefusedBeforeAnythingIsDrawn) {
+  fs::create_directory(folder / "lists");
+  const std::string empty = prompts("\n  \n", "lists/empty.txt"),
+                    latin = prompts("a cat\nun caf\xe9\n", "lists/latin.txt"),
+                    good = prompts("a cat\n", "lists/good.txt"),
+                    model = prompts(std::string(2000000, 'a'), "lists/long.txt");
+  for (const char* option : {"--calibrate", "--check"}) {
+    const auto refused = [&](const std::string& list, const std::vector<std::string>& says) {
+      expect_failure(quantize(kMini, folder / "small", {"--dit", "int8", option, list}), 2, says);
+    };
+    refused("no/list.txt", {"no/list.txt", "cannot be opened"});
+    refused((folder / "lists").string(), {"lists", "folder"});
+    refused(empty, {"empty.txt", "no prompt"});
+    refused(latin, {"latin.txt:2", "UTF-8"});
+    refused(model, {"2000000 bytes"});
+    expect_failure(quantize(kMini, folder / "small", {"--dit", "int8", option, good, concat(option, "-steps"), "0"}), 2,
+                   {"steps"});
+  }
+  expect_failure(quantize(kMini, folder / "small", {"--dit", "int8", "--check-scenes", "2", "--check-steps", "0"}), 2,
+                 {"steps"});
+  expect_failure(quantize(kMini, folder / "small", {"--dit", "int8", "--check-scenes", "2", "--check", good}), 2,
+                 {"--check"});
+  // What quantize itself would refuse is not found out after hours of drawing.
+  const ProcessResult result = quantize(kMini, folder / "lists", {"--dit", "int8", "--calibrate", good});
+  expect_failure(result, 2, {"is there already"});
+  EXPECT_EQ(result.err.find("load"), std::string::npos) << result.err;
+  EXPECT_THAT(files_in(folder), ElementsAre("lists"));
+}
+
+// Ctrl-C while the calibration draws: nothing is there. While the result is checked: it stays.
+TEST_F(Quantize, InterruptedWhileDrawing) {
+  const std::string list = prompts("a cat\n");
+  const auto interrupt = [&](const Arguments& more, const std::string& when) {
+    Arguments arguments = {"quantize", kMini, (folder / "small").string(), "--threads", "1", "--dit", "int8"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    test::Process process(glm_image(arguments));
+    EXPECT_TRUE(process.wait_for_error_text(when));
+    process.send(SIGINT);
+    return process.wait();
+  };
+  expect_failure(interrupt({"--calibrate", list, "--calibrate-steps", "1000"}, "load 5/5"), 130, {"cancelled"});
+  EXPECT_THAT(files_in(folder), ElementsAre("prompts.txt"));
+  expect_failure(interrupt({"--check", list, "--check-steps", "1000"}, "tensors "), 130,
+                 {"is written, but not checked"});
+  EXPECT_THAT(files_in(folder), ElementsAre("prompts.txt", "small"));
+  EXPECT_TRUE(fs::exists(folder / "small/quantisation.json"));
 }
 
 TEST_F(Quantize, AFullDiskLeavesNothingBehind) {
