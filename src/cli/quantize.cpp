@@ -23,7 +23,7 @@ namespace {
 
 constexpr const char* kFooter = R"(Examples:
   glm-image quantize ~/GLM-Image ~/GLM-Image-int8 --ar int8 --dit int8
-  glm-image quantize ~/GLM-Image ~/GLM-Image-int4 --ar int4 --dit int8 --pattern 'lm_head*=int8'
+  glm-image quantize ~/GLM-Image ~/GLM-Image-int4 --ar int4 --dit w8a8 --pattern 'lm_head*=int8'
   glm-image quantize checkpoints/mini small --ar int4 --pattern '*.mlp.*=int8'
   glm-image quantize checkpoints/mini small --dit int4 --calibrate prompts.txt --check-scenes 60
 
@@ -45,7 +45,7 @@ std::pair<std::string, WeightFormat> read_pattern(const std::string& text) {
   const size_t sign = text.rfind('=');
   const auto format = sign == std::string::npos ? weight_formats().end() : weight_formats().find(text.substr(sign + 1));
   if (sign == 0 || format == weight_formats().end()) {
-    fail(ErrorKind::usage, "--pattern '", text, "'; expected NAME=FORMAT, with keep, bf16, int8 or int4");
+    fail(ErrorKind::usage, "--pattern '", text, "'; expected NAME=FORMAT, with keep, bf16, int8, w8a8 or int4");
   }
   return {text.substr(0, sign), format->second};
 }
@@ -209,7 +209,7 @@ void add_quantize(CLI::App& app, Command& run) {
   const auto add_format = [&](const char* name, WeightFormat& format, const char* help) {
     command->add_option(name, format, help)
         ->transform(CLI::CheckedTransformer(weight_formats()))
-        ->option_text("keep | bf16 | int8 | int4 [keep]");
+        ->option_text("keep | bf16 | int8 | w8a8 | int4 [keep]");
   };
   add_format("--ar", options->work.ar, "The language model's layers");
   add_format("--dit", options->work.dit, "The diffusion transformer's blocks, but for their modulations");

@@ -251,13 +251,14 @@ class Quantiser {
       now = w.to(at::kBFloat16);
       out.emplace_back(info.name, now);
     } else {
-      const int64_t group = options_.group == 0 ? info.shape[1] : options_.group;
+      const bool whole_rows = options_.group == 0 || format == WeightFormat::w8a8;
+      const int64_t group = whole_rows ? info.shape[1] : options_.group;
       if (info.shape[1] % group != 0 || (format == WeightFormat::int4 && info.shape[1] % 8 != 0)) {
         report_.kept.push_back(info.name);
         out.emplace_back(info.name, w);
         return;
       }
-      const kernels::Quantised few = kernels::quantise(w, format == WeightFormat::int8 ? 8 : 4, group,
+      const kernels::Quantised few = kernels::quantise(w, format == WeightFormat::int4 ? 4 : 8, group,
                                                        squares.defined() ? std::optional(squares) : std::nullopt);
       append_quantised(out, info.name, info.shape, few.q, few.scale);
       now = kernels::dequantise(few.q, few.scale, at::kFloat);
@@ -289,6 +290,7 @@ const std::map<std::string, WeightFormat>& weight_formats() {
   static const std::map<std::string, WeightFormat> formats = {{"keep", WeightFormat::keep},
                                                               {"bf16", WeightFormat::bfloat16},
                                                               {"int8", WeightFormat::int8},
+                                                              {"w8a8", WeightFormat::w8a8},
                                                               {"int4", WeightFormat::int4}};
   return formats;
 }

@@ -14,10 +14,11 @@
 
 namespace glmimage {
 
-// How a matrix is stored.
-enum class WeightFormat { keep, bfloat16, int8, int4 };
+// How a matrix is stored. w8a8: 8 bits with one scale a row whatever the group, which lets products of many tokens round
+// those to 8 bits too (kernels::quantised_linear).
+enum class WeightFormat { keep, bfloat16, int8, w8a8, int4 };
 
-const std::map<std::string, WeightFormat>& weight_formats();  // by name: keep, bf16, int8, int4
+const std::map<std::string, WeightFormat>& weight_formats();  // by name: keep, bf16, int8, w8a8, int4
 std::string weight_format_name(WeightFormat format);
 
 // Which matrices of a checkpoint become smaller, and how.
@@ -27,7 +28,7 @@ struct QuantiseOptions {
   // Names of matrices, '*' standing for anything ("lm_head*", "*.mlp.*"), and what becomes of them: the last that fits
   // goes before the part's own format.
   std::vector<std::pair<std::string, WeightFormat>> patterns;
-  int64_t group = 64;  // inputs that share a scale; 0: all of a row
+  int64_t group = 64;  // inputs that share a scale of int8 and int4; 0: all of a row
   // With it errors count as the square of what they are multiplied with; without, or for a matrix that is not in it,
   // all alike.
   std::optional<Calibration> calibration;

@@ -68,6 +68,11 @@ double psnr(const Image& a, const Image& b) {
 TEST_F(Quantize, DrawsTheSamePicture) {
   const Image plain = draw(kMini);
   EXPECT_GT(psnr(plain, draw(quantized("eight", {"--ar", "int8", "--dit", "int8", "--text-encoder", "int8"}))), 45);
+  // One scale a row, whatever the group; tokens are rounded too where the processor multiplies bytes.
+  const std::string bytes = quantized("bytes", {"--dit", "w8a8", "--group", "192"});
+  EXPECT_GT(psnr(plain, draw(bytes)), 30);
+  const SafetensorsFile dit = SafetensorsFile::open(bytes + "/transformer/diffusion_pytorch_model.safetensors");
+  EXPECT_EQ(dit.tensor("transformer_blocks.0.attn1.to_q.weight_scale").size(1), 1);
   EXPECT_GT(psnr(plain, draw(quantized("mixed", {"--dit", "int4"}))), 25);
   // In bfloat16 too.
   EXPECT_GT(psnr(plain, draw((folder / "eight").string(), {}, "bfloat16")), 20);
