@@ -7,6 +7,7 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/randn.h>
 #include <ATen/ops/softmax.h>
+#include <c10/core/InferenceMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -72,18 +73,34 @@ TEST_P(VaeGolden, DecodesAsTheReferenceDoes) {
   EXPECT_TRUE(out.is_contiguous());
 }
 
+// What a piece of the VAE makes of x, which is left alone.
+template <typename Piece>
+at::Tensor made_by(const Piece& piece, const at::Tensor& x) {
+  at::Tensor y = x.clone();
+  piece.replace(y);
+  return y;
+}
+
 TEST_P(VaeGolden, BlocksAgreeOneByOne) {
   at::Tensor h = vae.encoder.conv_in(golden.tensor("vae.encoder.in"));
-  EXPECT_LT(test::relative_error(h, golden.tensor("vae.encoder.conv_in.out")), kTolerance);
-  EXPECT_LT(test::relative_error(vae.encoder.down_blocks[0].resnets[0](h),
-                                 golden.tensor("vae.encoder.down_blocks.0.resnets.0.out")),
+  const auto expect = [&](const at::Tensor& got, const std::string& name) {
+    EXPECT_LT(test::relative_error(got, golden.tensor("vae." + name + ".out")), kTolerance) << name;
+  };
+  expect(h, "encoder.conv_in");
+  expect(made_by(vae.encoder.down_blocks[0].resnets[0], h), "encoder.down_blocks.0.resnets.0");
+  expect(made_by(vae.encoder.down_blocks[0], h), "encoder.down_blocks.0");
+  expect(made_by(vae.decoder.mid_block, golden.tensor("vae.decoder.conv_in.out")), "decoder.mid_block");
+  expect(made_by(vae.decoder.up_blocks[0], golden.tensor("vae.decoder.mid_block.out")), "decoder.up_blocks.0");
+}
+
+// As the pipeline draws: channels_last, without autograd.
+TEST_P(VaeGolden, DrawsAsTheReferenceDoes) {
+  const c10::InferenceMode inference;
+  EXPECT_LT(test::relative_error(vae.decode(golden.tensor("vae.decoder.in")), golden.tensor("vae.decoder.out")),
             kTolerance);
-  EXPECT_LT(test::relative_error(vae.encoder.down_blocks[0](h), golden.tensor("vae.encoder.down_blocks.0.out")),
-            kTolerance);
-  h = golden.tensor("vae.decoder.conv_in.out");
-  EXPECT_LT(test::relative_error(vae.decoder.mid_block(h), golden.tensor("vae.decoder.mid_block.out")), kTolerance);
-  EXPECT_LT(test::relative_error(vae.decoder.up_blocks[0](golden.tensor("vae.decoder.mid_block.out")),
-                                 golden.tensor("vae.decoder.up_blocks.0.out")),
+  const at::Tensor expected = golden.tensor("vae.encoder.out");
+  EXPECT_LT(test::relative_error(vae.encode(golden.tensor("vae.encoder.in")).mean,
+                                 expected.narrow(1, 0, vae.config.latent_channels)),
             kTolerance);
 }
 
@@ -140,15 +157,16 @@ TEST(Vae, LogVarianceIsClamped) {
   EXPECT_EQ(logvar.min().item<float>(), -30.0f);
 }
 
-// float32 keeps the layout it is given: contiguous is exact at this size, channels_last is what the reference computes.
-TEST(Vae, KeepsTheLayoutOfTheInput) {
+// Sums of float32 do not show in the statistics, in either layout and on any number of threads.
+TEST(Vae, IsExactInEitherLayout) {
   const Vae vae = Vae::open(folder_of("tiny_c"), {.dtype = at::kFloat}),
             exact = Vae::open(folder_of("tiny_c"), {.dtype = at::kDouble});
   const at::Tensor pixels = 0.2 * at::randn({1, 3, 256, 256}, make_generator(2), at::kFloat) + 0.5;
   const at::Tensor truth = exact.encode(pixels).mean;
   EXPECT_LT(test::relative_error(vae.encode(pixels).mean, truth), 1e-5);
-  // ATen's group_norm is less exact here; the layout is kept because the reference pipeline encodes pictures in it.
-  EXPECT_LT(test::relative_error(vae.encode(pixels.contiguous(at::MemoryFormat::ChannelsLast)).mean, truth), 5e-3);
+  EXPECT_LT(test::relative_error(vae.encode(pixels.contiguous(at::MemoryFormat::ChannelsLast)).mean, truth), 1e-5);
+  const c10::InferenceMode inference;
+  EXPECT_LT(test::relative_error(vae.encode(pixels).mean, truth), 1e-5);
 }
 
 // Autograd and the in-place short cuts of inference must not disagree, and inputs stay as they were.
@@ -162,10 +180,29 @@ TEST(Vae, InferenceEqualsTrainingForward) {
   ParameterList list;
   vae.list(list);
   for (const Parameter& p : list) p.tensor->requires_grad_(true);
-  EXPECT_LT(test::relative_error(vae.encode(pixels).mean, frozen.mean), 1e-6);
-  EXPECT_LT(test::relative_error(vae.decode(latents), picture), 1e-6);
+  EXPECT_LT(test::relative_error(vae.encode(pixels).mean, frozen.mean), 5e-6);
+  EXPECT_LT(test::relative_error(vae.decode(latents), picture), 5e-6);
   vae.decode(vae.encode(pixels).mean).square().mean().backward();
   for (const Parameter& p : list) EXPECT_TRUE(p.tensor->grad().defined()) << p.name;
+}
+
+// Whichever parameter alone learns: the road that keeps a history begins where it is needed.
+TEST(Vae, EveryParameterLearnsAlone) {
+  Vae vae = random_vae(parse(config_json()));
+  ParameterList list;
+  vae.list(list);
+  const at::Tensor latents = at::randn({1, vae.config.latent_channels, 2, 3}, make_generator(3), at::kFloat);
+  const at::Tensor picture = vae.decode(latents);
+  for (const Parameter& p : list) {
+    if (!p.name.starts_with("decoder.")) continue;
+    p.tensor->requires_grad_(true);
+    const at::Tensor out = vae.decode(latents);
+    EXPECT_LT(test::relative_error(out.detach(), picture), 1e-5) << p.name;
+    ASSERT_TRUE(out.requires_grad()) << p.name;
+    out.square().mean().backward();
+    EXPECT_TRUE(p.tensor->grad().defined()) << p.name;
+    *p.tensor = p.tensor->detach();
+  }
 }
 
 TEST(Vae, BatchEqualsSinglePictures) {

@@ -1,25 +1,36 @@
 #include "models/vae/blocks.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/silu.h>
 #include <ATen/ops/upsample_nearest2d.h>
 
 #include "kernels/attention.h"
+#include "models/vae/strips.h"
 
 namespace glmimage {
 namespace {
 
-// residual + fresh, where nobody else holds `fresh`: written into it unless autograd follows it.
-at::Tensor add_residual(const at::Tensor& residual, at::Tensor fresh) {
-  return fresh.requires_grad() ? residual + fresh : fresh.add_(residual);
+bool learns(const GroupNorm& norm) { return norm.weight.requires_grad() || norm.bias.requires_grad(); }
+bool learns(const Conv2d& conv) { return conv.weight.requires_grad() || conv.bias.requires_grad(); }
+bool learns(const std::optional<Conv2d>& conv) { return conv && learns(*conv); }
+
+// Whether a history is kept of what these layers do to x.
+template <typename... Layers>
+bool is_followed(const at::Tensor& x, const Layers&... layers) {
+  return at::GradMode::is_enabled() && (x.requires_grad() || (learns(layers) || ...));
+}
+
+at::Tensor plain_norm_silu_conv(const GroupNorm& norm, const Conv2d& conv, const at::Tensor& x) {
+  at::Tensor y = norm(x);
+  return conv(y.requires_grad() ? at::silu(y) : at::silu_(y));
 }
 
 }  // namespace
 
-at::Tensor norm_silu(const GroupNorm& norm, const at::Tensor& x) {
-  at::Tensor y = norm(x);
-  return y.requires_grad() ? at::silu(y) : at::silu_(y);
+at::Tensor finish(const GroupNorm& norm, const Conv2d& conv, const at::Tensor& x) {
+  return is_followed(x, norm, conv) ? plain_norm_silu_conv(norm, conv, x) : norm_silu_conv(norm, conv, x);
 }
 
 VaeResnet::VaeResnet(int64_t in, int64_t out, int64_t groups)
@@ -38,10 +49,18 @@ void VaeResnet::list(ParameterList& list, const std::string& prefix) {
   if (conv_shortcut) conv_shortcut->list(list, prefix + ".conv_shortcut");
 }
 
-at::Tensor VaeResnet::operator()(const at::Tensor& x) const {
-  at::Tensor h = conv1(norm_silu(norm1, x));
-  h = conv2(norm_silu(norm2, h));
-  return add_residual(conv_shortcut ? (*conv_shortcut)(x) : x, std::move(h));
+void VaeResnet::replace(at::Tensor& x) const {
+  if (is_followed(x, norm1, conv1, norm2, conv2, conv_shortcut)) {
+    const at::Tensor h = plain_norm_silu_conv(norm2, conv2, plain_norm_silu_conv(norm1, conv1, x));
+    x = (conv_shortcut ? (*conv_shortcut)(x) : x) + h;
+    return;
+  }
+  at::Tensor h = norm_silu_conv(norm1, conv1, x);  // (B, out, H, W)
+  if (conv_shortcut) {
+    skip_and_add(*conv_shortcut, x, norm2, conv2, std::move(h));
+  } else {
+    add_norm_silu_conv(norm2, conv2, h, x);
+  }
 }
 
 VaeAttention::VaeAttention(int64_t width, int64_t groups)
@@ -75,10 +94,10 @@ void VaeMidBlock::list(ParameterList& list, const std::string& prefix) {
   if (attention) attention->list(list, prefix + ".attentions.0");
 }
 
-at::Tensor VaeMidBlock::operator()(const at::Tensor& x) const {
-  at::Tensor h = resnets[0](x);
-  if (attention) h = (*attention)(h);
-  return resnets[1](h);
+void VaeMidBlock::replace(at::Tensor& x) const {
+  resnets[0].replace(x);
+  if (attention) x = (*attention)(x);
+  resnets[1].replace(x);
 }
 
 VaeBlock::VaeBlock(int64_t in, int64_t out, int64_t layers, int64_t groups, Rescale rescale) : rescale(rescale) {
@@ -92,15 +111,15 @@ void VaeBlock::list(ParameterList& list, const std::string& prefix) {
   if (sampler) sampler->list(list, prefix + (rescale == Rescale::half ? ".downsamplers.0.conv" : ".upsamplers.0.conv"));
 }
 
-at::Tensor VaeBlock::operator()(const at::Tensor& x) const {
-  at::Tensor h = x;
-  for (const VaeResnet& resnet : resnets) h = resnet(h);
-  switch (rescale) {
-    case Rescale::none: return h;
-    case Rescale::half: return (*sampler)(at::constant_pad_nd(h, {0, 1, 0, 1}));
-    case Rescale::twice: return (*sampler)(at::upsample_nearest2d(h, {2 * h.size(2), 2 * h.size(3)}));
+void VaeBlock::replace(at::Tensor& x) const {
+  for (const VaeResnet& resnet : resnets) resnet.replace(x);
+  if (rescale == Rescale::none) return;
+  const bool followed = is_followed(x, sampler);
+  if (rescale == Rescale::half) {
+    x = followed ? (*sampler)(at::constant_pad_nd(x, {0, 1, 0, 1})) : halving_conv(*sampler, x);
+  } else {
+    x = followed ? (*sampler)(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)})) : doubling_conv(*sampler, x);
   }
-  return h;
 }
 
 }  // namespace glmimage

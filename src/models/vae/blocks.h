@@ -11,20 +11,21 @@
 
 namespace glmimage {
 
-// The pieces of the VAE's encoder and decoder. All take and return (B, C, H, W) of the weights' type, keep the memory
-// format of what they are given and work under autograd. Reference: diffusers 0.39.0, models/resnet.py,
-// downsampling.py, upsampling.py, unets/unet_2d_blocks.py.
+// The pieces of the VAE's encoder and decoder, (B, C, H, W) of the weights' type, in the memory format they are given,
+// on any device. `replace(x)` makes of x what the piece makes of it. Where autograd follows, by the plain operators;
+// else strip by strip (strips.h) and in the memory of x itself, which nobody else may hold. Reference: diffusers
+// 0.39.0, models/resnet.py, downsampling.py, upsampling.py, unets/unet_2d_blocks.py.
 
 constexpr double kVaeNormEps = 1e-6;
 
-// silu(norm(x)), in one buffer where autograd does not need two.
-at::Tensor norm_silu(const GroupNorm& norm, const at::Tensor& x);
+// conv(silu(norm(x))), the end of both halves of the VAE.
+at::Tensor finish(const GroupNorm& norm, const Conv2d& conv, const at::Tensor& x);
 
 // skip(x) + conv2(silu(norm2(conv1(silu(norm1(x)))))); skip is a 1x1 convolution where the width changes, else nothing.
 struct VaeResnet {
   VaeResnet(int64_t in, int64_t out, int64_t groups);
   void list(ParameterList& list, const std::string& prefix);
-  at::Tensor operator()(const at::Tensor& x) const;  // (B, in, H, W) -> (B, out, H, W)
+  void replace(at::Tensor& x) const;  // (B, in, H, W) -> (B, out, H, W)
 
   GroupNorm norm1, norm2;
   Conv2d conv1, conv2;
@@ -45,7 +46,7 @@ struct VaeAttention {
 struct VaeMidBlock {
   VaeMidBlock(int64_t width, int64_t groups, bool with_attention);
   void list(ParameterList& list, const std::string& prefix);
-  at::Tensor operator()(const at::Tensor& x) const;
+  void replace(at::Tensor& x) const;
 
   std::vector<VaeResnet> resnets;
   std::optional<VaeAttention> attention;
@@ -59,7 +60,7 @@ enum class Rescale { none, half, twice };
 struct VaeBlock {
   VaeBlock(int64_t in, int64_t out, int64_t layers, int64_t groups, Rescale rescale);
   void list(ParameterList& list, const std::string& prefix);
-  at::Tensor operator()(const at::Tensor& x) const;
+  void replace(at::Tensor& x) const;
 
   Rescale rescale;
   std::vector<VaeResnet> resnets;

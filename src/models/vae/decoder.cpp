@@ -24,9 +24,10 @@ void VaeDecoder::list(ParameterList& list, const std::string& prefix) {
 }
 
 at::Tensor VaeDecoder::operator()(const at::Tensor& z) const {
-  at::Tensor h = mid_block(conv_in(z));                  // (B, b3, h, w)
-  for (const VaeBlock& block : up_blocks) h = block(h);  // (B, b0, 8h, 8w)
-  return conv_out(norm_silu(conv_norm_out, h));
+  at::Tensor h = conv_in(z);
+  mid_block.replace(h);                                      // (B, b3, h, w)
+  for (const VaeBlock& block : up_blocks) block.replace(h);  // (B, b0, 8h, 8w)
+  return finish(conv_norm_out, conv_out, h);
 }
 
 }  // namespace glmimage

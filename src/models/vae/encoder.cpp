@@ -26,9 +26,9 @@ void VaeEncoder::list(ParameterList& list, const std::string& prefix) {
 
 at::Tensor VaeEncoder::operator()(const at::Tensor& x) const {
   at::Tensor h = conv_in(x);  // (B, b0, H, W)
-  for (const VaeBlock& block : down_blocks) h = block(h);
-  h = mid_block(h);  // (B, b3, H/8, W/8)
-  return conv_out(norm_silu(conv_norm_out, h));
+  for (const VaeBlock& block : down_blocks) block.replace(h);
+  mid_block.replace(h);  // (B, b3, H/8, W/8)
+  return finish(conv_norm_out, conv_out, h);
 }
 
 }  // namespace glmimage

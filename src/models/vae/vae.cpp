@@ -1,6 +1,7 @@
 #include "models/vae/vae.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
 
 #include "core/error.h"
@@ -14,15 +15,15 @@ at::Tensor channel_values(const std::vector<double>& values, const at::Tensor& l
 }
 
 // Activations in the model's type and in the memory layout that suits it; every layer keeps the layout it is given.
-// float32 keeps the layout of its input: both are equally fast, but ATen's group_norm sums naively in channels_last
-// (relative errors of 1e-3 at 512 pixels a side, depending on the number of threads; 1e-6 in the contiguous layout), so
-// whoever wants the reference's very numbers must come with the reference's layout. bfloat16 on a CPU: convolutions are
-// up to 28 times faster in channels_last, and rounding hides that error. Other devices: contiguous, which every one of
+// On a CPU channels_last: bfloat16 convolutions are up to 28 times faster in it, and strips of rows are dense, so that
+// nothing is copied for a convolution. Where autograd may follow, float32 keeps the layout of its input: both are
+// equally fast there, and the plain road's group_norm is ATen's, which sums naively in channels_last (relative errors
+// of 1e-3 at 512 pixels a side, depending on the number of threads). Other devices: contiguous, which every one of
 // them takes (LibTorch's own group_norm for a device without a kernel of its own refuses channels_last).
 at::Tensor activations(const at::Tensor& x, at::ScalarType dtype) {
   if (!x.is_cpu()) return x.to(dtype).contiguous();
-  const auto layout = at::isReducedFloatingType(dtype) ? at::MemoryFormat::ChannelsLast : x.suggest_memory_format();
-  return x.to(dtype).contiguous(layout);
+  const bool plain = at::GradMode::is_enabled() && !at::isReducedFloatingType(dtype);
+  return x.to(dtype).contiguous(plain ? x.suggest_memory_format() : at::MemoryFormat::ChannelsLast);
 }
 
 void require_shape(const at::Tensor& x, int64_t channels, int64_t multiple, const char* what) {
