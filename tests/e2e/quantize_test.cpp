@@ -6,6 +6,7 @@
 
 #include <fstream>
 
+#include "core/error.h"
 #include "core/image.h"
 #include "core/json.h"
 #include "core/weight_files.h"
