@@ -82,6 +82,8 @@ QuantisedNames quantised_names(const std::string& name) { return {name + "_packe
 void append_quantised(NamedTensors& tensors, const std::string& name, const std::vector<int64_t>& shape,
                       const at::Tensor& q, const at::Tensor& scale) {
   const QuantisedNames names = quantised_names(name);
+  // A device's own order of 4 bits (kernels/device_form.h), which no file has.
+  if (q.scalar_type() == at::kInt) fail(ErrorKind::internal, name, " is in a form of its device and cannot be written");
   if (q.scalar_type() == at::kByte) {
     tensors.emplace_back(names.packed, q.view(at::kInt));
     tensors.emplace_back(names.shape, at::tensor(shape, at::kLong));

@@ -45,8 +45,8 @@ class Painter {
       out.pictures.push_back(
           pipeline.generate(request, {.progress = progress_, .trace = nullptr, .preview = {}}).image);
       if (checker_) {
-        out.totals.add(checker_->check(out.pictures.back(), scenes_[i],
-                                       [this] { return progress_ && progress_->cancelled(); }));
+        out.totals.add(
+            checker_->check(out.pictures.back(), scenes_[i], [this] { return progress_ && progress_->cancelled(); }));
       }
       if (drawn_) drawn_(++done_, 2 * static_cast<int64_t>(prompts_.size()));
     }
@@ -127,9 +127,9 @@ json Comparison::to_json() const {
 }
 
 std::string Comparison::text() const {
-  std::string out = concat(pictures.size(), " pictures, PSNR to those of the source: median ",
-                           decibel_text(psnr_quantile(0.5)), ", lowest tenth ", decibel_text(psnr_quantile(0.1)),
-                           ", worst ", decibel_text(psnr_quantile(0)), "\n");
+  std::string out =
+      concat(pictures.size(), " pictures, PSNR to those of the source: median ", decibel_text(psnr_quantile(0.5)),
+             ", lowest tenth ", decibel_text(psnr_quantile(0.1)), ", worst ", decibel_text(psnr_quantile(0)), "\n");
   if (!scores) return out;
   char line[120];
   std::snprintf(line, sizeof line, "%-24s %12s %12s\n", "right", "source", "quantised");
@@ -158,8 +158,7 @@ Comparison compare(const ComparisonOptions& options, Progress* progress,
   Comparison out;
   out.steps = options.steps;
   for (size_t i = 0; i < before.pictures.size(); ++i) {
-    out.pictures.push_back(
-        {painter.prompts()[i], options.seed + i, psnr(before.pictures[i], after.pictures[i])});
+    out.pictures.push_back({painter.prompts()[i], options.seed + i, psnr(before.pictures[i], after.pictures[i])});
   }
   if (painter.judges()) out.scores = Comparison::Scores{before.totals, after.totals};
   return out;

@@ -1,16 +1,64 @@
 #include "kernels/attention.h"
 
 #include <ATen/ops/scaled_dot_product_attention.h>
+#include <torch/library.h>
 
+#include <cmath>
+
+#include "kernels/ascend/attention.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/schema.h"
 
 namespace glmimage::kernels {
+namespace {
+
+using MaybeTensor = std::optional<at::Tensor>;
+
+// With one token to ask, the query heads of a KV head take the place of query tokens: keys and values are read once,
+// unexpanded. A bias that differs by head cannot follow.
+bool heads_can_be_tokens(const at::Tensor& q, const at::Tensor& k, const MaybeTensor& bias) {
+  return q.size(2) == 1 && q.size(1) != k.size(1) && (!bias || (bias->dim() == 4 && bias->size(1) == 1));
+}
+
+at::Tensor composition(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const MaybeTensor& bias,
+                       bool causal, std::optional<double> scale, std::optional<int64_t> keys) {
+  const auto known = [&](const at::Tensor& x) { return keys ? x.narrow(2, 0, *keys) : x; };  // (B, Hkv, keys, D)
+  if (heads_can_be_tokens(q, k, bias)) {
+    const at::Tensor grouped = q.reshape({q.size(0), k.size(1), q.size(1) / k.size(1), q.size(3)});
+    return at::scaled_dot_product_attention(grouped, known(k), known(v), bias, /*dropout_p=*/0.0, false, scale)
+        .reshape(q.sizes());
+  }
+  return at::scaled_dot_product_attention(q, known(k), known(v), bias, /*dropout_p=*/0.0, causal, scale,
+                                          /*enable_gqa=*/q.size(1) != k.size(1));
+}
+
+at::Tensor on_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const MaybeTensor& bias, bool causal,
+                  std::optional<double> scale, std::optional<int64_t> keys) {
+  const AttentionOptions options{
+      .mask = causal ? Mask::causal : Mask::none, .scale = scale, .bias = bias, .keys = keys};
+  return cpu::can_attend(q, k, v, options) ? cpu::attend(q, k, v, options)
+                                           : composition(q, k, v, bias, causal, scale, keys);
+}
+
+at::Tensor on_npu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const MaybeTensor& bias, bool causal,
+                  std::optional<double> scale, std::optional<int64_t> keys) {
+  if (bias || causal || !ascend::can_attend(q, k, v)) return composition(q, k, v, bias, causal, scale, keys);
+  return ascend::attend(q, k, v, scale.value_or(1 / std::sqrt(static_cast<double>(q.size(3)))), keys);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(glm_image, m) {
+  m.def("attention(Tensor q, Tensor k, Tensor v, Tensor? bias, bool causal, float? scale, int? keys) -> Tensor");
+  register_kernel(m, "attention", composition, on_cpu, composition);
+  register_on_device(m, "attention", c10::DispatchKey::PrivateUse1, on_npu);
+}
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {
-  if (cpu::can_attend(q, k, v, options)) return cpu::attend(q, k, v, options);
-  const bool grouped = q.size(1) != k.size(1);
-  return at::scaled_dot_product_attention(q, k, v, options.bias, /*dropout_p=*/0.0, options.mask == Mask::causal,
-                                          options.scale, grouped);
+  static const auto op =
+      find_operator<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const MaybeTensor&, bool,
+                               std::optional<double>, std::optional<int64_t>)>("glm_image::attention");
+  return op.call(q, k, v, options.bias, options.mask == Mask::causal, options.scale, options.keys);
 }
 
 }  // namespace glmimage::kernels

@@ -2,6 +2,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
 #include <optional>
 
 namespace glmimage::kernels {
@@ -11,11 +12,14 @@ enum class Mask { none, causal };
 struct AttentionOptions {
   Mask mask = Mask::none;
   std::optional<double> scale;     // unset: 1/sqrt(D)
-  std::optional<at::Tensor> bias;  // added to the scores; broadcasts to (B, H, Tq, Tk). Not with Mask::causal.
+  std::optional<at::Tensor> bias;  // broadcasts to (B, H, Tq, Tk). Floats: added to the scores. Bools: true where a key
+                                   // counts. Not with Mask::causal.
+  std::optional<int64_t> keys;     // only so many of the Tk keys are there, the rest is room. Not with Mask::causal.
 };
 
 // softmax(q kᵀ · scale + bias) v. q (B, H, Tq, D); k, v (B, Hkv, Tk, D) with Hkv dividing H (query head h reads KV head
-// h / (H/Hkv)) -> (B, H, Tq, D). Mask::causal needs Tq == Tk. All of one float type and device; works under autograd.
+// h / (H/Hkv)) -> (B, H, Tq, D). Mask::causal needs Tq == Tk; with `keys`, Tk of the bias is `keys`. All of one float
+// type and device; works under autograd.
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionOptions& options = {});
 

@@ -14,8 +14,11 @@
 #include <vector>
 
 #include "core/error.h"
+#include "kernels/ascend/linear.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/rounded_linear.h"
+#include "kernels/cuda/linear.h"
+#include "kernels/device_form.h"
 #include "kernels/schema.h"
 
 namespace glmimage::kernels {
@@ -30,6 +33,9 @@ at::Tensor integers(const at::Tensor& q) {
   if (!of_four_bits(q)) return q.to(at::kFloat);
   return at::stack({q.bitwise_and(15), q.bitwise_right_shift(4)}, -1).flatten(1).to(at::kFloat) - 8;
 }
+
+// The device's own form of four bits is read by its product alone; the others take that of files.
+bool in_device_form(const at::Tensor& q) { return q.scalar_type() == at::kInt; }
 
 void check_quantised(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale) {
   const int64_t in = input_width(q);
@@ -49,6 +55,7 @@ at::Tensor linear_on_cpu(const at::Tensor& x, const at::Tensor& weight, const Ma
 
 at::Tensor quantised_composition(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
                                  const MaybeTensor& bias) {
+  if (in_device_form(q)) return quantised_composition(x, file_form(q), scale, bias);
   check_quantised(x, q, scale);
   return at::linear(x, dequantise(q, scale, x.scalar_type()), bias);
 }
@@ -61,7 +68,22 @@ at::Tensor quantised_on_cpu(const at::Tensor& x, const at::Tensor& q, const at::
   return quantised_composition(x, q, scale, bias);
 }
 
+at::Tensor quantised_on_npu(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
+                            const MaybeTensor& bias) {
+  if (ascend::can_multiply_bytes(x, q, scale, bias)) return ascend::multiply_bytes(x, q, scale, bias);
+  return ascend::can_multiply(x, q, scale, bias) ? ascend::multiply(x, q, scale, bias)
+                                                 : quantised_composition(x, q, scale, bias);
+}
+
+at::Tensor quantised_on_cuda(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
+                             const MaybeTensor& bias) {
+  if (cuda::can_multiply_bytes(x, q, scale, bias)) return cuda::multiply_bytes(x, q, scale, bias);
+  return cuda::can_multiply_tiles(x, q, scale, bias) ? cuda::multiply_tiles(x, q, scale, bias)
+                                                     : quantised_composition(x, q, scale, bias);
+}
+
 at::Tensor dequantise_composition(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {
+  if (in_device_form(q)) return dequantise_composition(file_form(q), scale, dtype);
   const at::Tensor grouped = integers(q).view({q.size(0), scale.size(1), -1});  // (out, groups, group)
   return (grouped * scale.to(at::kFloat).unsqueeze(-1)).flatten(1).to(dtype);
 }
@@ -113,6 +135,8 @@ TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   register_kernel(m, "linear", linear_composition, linear_on_cpu, linear_composition);
   m.def("quantised_linear(Tensor x, Tensor q, Tensor scale, Tensor? bias) -> Tensor");
   register_kernel(m, "quantised_linear", quantised_composition, quantised_on_cpu, quantised_composition);
+  register_on_device(m, "quantised_linear", c10::DispatchKey::PrivateUse1, quantised_on_npu);
+  register_on_device(m, "quantised_linear", c10::DispatchKey::CUDA, quantised_on_cuda);
   m.def("dequantise(Tensor q, Tensor scale, ScalarType dtype) -> Tensor");
   register_kernel(m, "dequantise", dequantise_composition, dequantise_on_cpu, dequantise_on_cpu);
 }

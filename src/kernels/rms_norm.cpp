@@ -8,6 +8,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "kernels/ascend/rms_norm.h"
 #include "kernels/cpu/rms_norm.h"
 #include "kernels/schema.h"
 
@@ -46,11 +47,16 @@ at::Tensor on_cpu_with_gradient(const at::Tensor& x, const at::Tensor& weight, d
   return cpu::can_norm(x, weight) ? RmsNormOnCpu::apply(x, weight, eps) : composition(x, weight, eps);
 }
 
+at::Tensor on_npu(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  return ascend::can_norm(x, weight) ? ascend::rms_norm(x, weight, eps) : composition(x, weight, eps);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor");
   register_kernel(m, "rms_norm", composition, on_cpu, on_cpu_with_gradient);
+  register_on_device(m, "rms_norm", c10::DispatchKey::PrivateUse1, on_npu);
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {

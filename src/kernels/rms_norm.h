@@ -6,7 +6,8 @@ namespace glmimage::kernels {
 
 // Root mean square norm over the last dimension: x (…, C), weight (C) of any float type, same device -> like x.
 // The mean is taken in float32 (of float64 in float64), the result cast to x's type and then multiplied by the weight
-// (Zhang and Sennrich 2019; the order of the cast follows transformers' T5LayerNorm and GlmImageRMSNorm).
+// (Zhang and Sennrich 2019; the order of the cast follows transformers' T5LayerNorm and GlmImageRMSNorm). A device's
+// fused operator may multiply before it casts.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
 }  // namespace glmimage::kernels

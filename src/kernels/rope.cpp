@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "kernels/ascend/rope.h"
 #include "kernels/cpu/rope.h"
 #include "kernels/schema.h"
 
@@ -45,11 +46,16 @@ at::Tensor on_cpu_with_gradient(const at::Tensor& x, const at::Tensor& cos, cons
   return cpu::can_turn(x, cos, sin) ? RopeOnCpu::apply(x, cos, sin) : composition(x, cos, sin);
 }
 
+at::Tensor on_npu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  return ascend::can_turn(x, cos, sin) ? ascend::turn(x, cos, sin) : composition(x, cos, sin);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("rope(Tensor x, Tensor cos, Tensor sin) -> Tensor");
   register_kernel(m, "rope", composition, on_cpu, on_cpu_with_gradient);
+  register_on_device(m, "rope", c10::DispatchKey::PrivateUse1, on_npu);
 }
 
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {

@@ -24,6 +24,15 @@ void register_kernel(Library& library, const char* name, Function* composition, 
   library.impl(name, c10::DispatchKey::AutogradCPU, on_cpu_with_gradient);
 }
 
+// Registers a twin for another device's key, with its history and without: it takes a fused operator of the device's
+// library only where that brings its own formula for gradients or none is asked for (device_operator.h), else the
+// composition.
+template <typename Library, typename Function>
+void register_on_device(Library& library, const char* name, c10::DispatchKey device, Function* on_device) {
+  library.impl(name, device, on_device);
+  library.impl(name, c10::getAutogradKeyFromBackend(c10::toBackendComponent(device)), on_device);
+}
+
 // The operator `name` with its C++ signature, looked up once.
 template <typename Signature>
 c10::TypedOperatorHandle<Signature> find_operator(const char* name) {

@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "kernels/ascend/swiglu.h"
 #include "kernels/cpu/swiglu.h"
 #include "kernels/schema.h"
 
@@ -40,11 +41,16 @@ at::Tensor on_cpu_with_gradient(const at::Tensor& gate_up) {
   return cpu::can_gate(gate_up) ? SwigluOnCpu::apply(gate_up) : composition(gate_up);
 }
 
+at::Tensor on_npu(const at::Tensor& gate_up) {
+  return ascend::can_gate(gate_up) ? ascend::swiglu(gate_up) : composition(gate_up);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("swiglu(Tensor gate_up) -> Tensor");
   register_kernel(m, "swiglu", composition, on_cpu, on_cpu_with_gradient);
+  register_on_device(m, "swiglu", c10::DispatchKey::PrivateUse1, on_npu);
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) {

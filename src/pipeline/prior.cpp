@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "models/ar/decoder.h"
 #include "models/ar/positions.h"
 
 namespace glmimage {
@@ -54,9 +55,54 @@ at::Tensor prefill_prompt(const ArModel& model, const std::vector<int64_t>& ids,
   return model.logits(hidden.select(1, hidden.size(1) - 1));
 }
 
-// Feeds one drawn id and returns the logits after it, (1, Vv).
-at::Tensor decode_one(const ArModel& model, int64_t id, const Rope& rope, KvCache& cache) {
-  return model.logits(model.decode(model.embed_one(id), rope, cache).select(1, 0));
+// What a picture's ids are drawn from: the logits after the prompt, and what the model needs to go on.
+struct Start {
+  at::Tensor logits;  // (1, Vv)
+  const Rope& rope;   // (1, count + 1, 1, R/2), of the ids to come
+  KvCache& cache;     // holds the prompt
+  int64_t count;
+};
+
+// Draws and feeds one id at a time -> (1, count) int64 on the CPU.
+at::Tensor draw_one_by_one(const ArModel& model, const Start& start, const SamplerOptions& sampling,
+                           at::Generator& generator, Progress* progress) {
+  at::Tensor output = at::empty({1, start.count}, at::kLong);  // (1, N)
+  int64_t* drawn = output.mutable_data_ptr<int64_t>();
+  at::Tensor logits = start.logits;  // (1, Vv)
+  for (int64_t k = 0; k < start.count; ++k) {
+    drawn[k] = sample(logits, sampling, model.config.codebook_size, generator).item<int64_t>();
+    step(progress, Stage::visual_tokens, k + 1, start.count);
+    if (k + 1 == start.count) break;
+    logits = model.logits(model.decode(model.embed_one(drawn[k]), start.rope.at(k), start.cache).select(1, 0));
+  }
+  return output;
+}
+
+// The same on a device, which draws too: the host gives work for so many ids before it waits for them, since what is
+// quick for a device is over before the host has seen its result and sent the next operator.
+constexpr int64_t kAhead = 16;
+
+at::Tensor draw_ahead(const ArModel& model, const Start& start, const SamplerOptions& sampling,
+                      at::Generator& generator, Progress* progress) {
+  ArDecoder decoder(model, start.cache, start.rope);
+  at::Tensor output = at::empty({1, start.count}, at::kLong);  // (1, N)
+  at::Tensor logits = start.logits;                            // (1, Vv)
+  for (int64_t done = 0; done < start.count;) {
+    const int64_t ahead = std::min(kAhead, start.count - done);
+    const at::Tensor noise = draw_noise(ahead, logits.size(1), sampling, generator).to(logits.device());  // (ahead, Vv)
+    const at::Tensor drawn = at::empty({ahead}, decoder.id().options());                                  // (ahead)
+    for (int64_t i = 0; i < ahead; ++i) {
+      const at::Tensor id = sample_in_place(logits, noise.narrow(0, i, 1), sampling, model.config.codebook_size);
+      drawn.narrow(0, i, 1).copy_(id);
+      if (done + i + 1 == start.count) break;
+      decoder.feed(id.clamp_min(0));
+      logits = decoder.logits();
+    }
+    output.narrow(1, done, ahead).copy_(drawn.unsqueeze(0));
+    check_drawn(output.narrow(1, done, ahead));
+    for (int64_t i = 0; i < ahead; ++i) step(progress, Stage::visual_tokens, ++done, start.count);
+  }
+  return output;
 }
 
 }  // namespace
@@ -104,14 +150,9 @@ PriorResult run_prior(const ArModel& model, const PriorRequest& request, at::Gen
   step(progress, Stage::visual_tokens, 0, count);
   KvCache cache(config, 1, prompt + count - 1, model.embed_tokens.weight);
   const Rope rope = model.rope(positions_tensor(positions.decode));  // (1, count + 1, 1, R/2)
-  at::Tensor output = at::empty({1, count}, at::kLong);              // (1, N)
-  int64_t* drawn = output.mutable_data_ptr<int64_t>();
-  at::Tensor logits = prefill_prompt(model, ids, positions.prefill, cache);  // (1, Vv)
-  for (int64_t k = 0; k < count; ++k) {
-    drawn[k] = sample(logits, request.sampling, config.codebook_size, generator).item<int64_t>();
-    step(progress, Stage::visual_tokens, k + 1, count);
-    if (k + 1 < count) logits = decode_one(model, drawn[k], rope.at(k), cache);
-  }
+  const Start start{prefill_prompt(model, ids, positions.prefill, cache), rope, cache, count};
+  const auto draw = rope.cos.is_cpu() ? draw_one_by_one : draw_ahead;
+  const at::Tensor output = draw(model, start, request.sampling, generator, progress);  // (1, N)
 
   PriorResult result{.output_ids = output, .draft = std::nullopt, .target = {}};
   if (request.draft) result.draft = VisualTokens{*request.draft, output.narrow(1, 0, draft_count)};

@@ -41,7 +41,8 @@ std::vector<int64_t> place_sources(std::vector<int64_t> ids, const std::vector<V
 // Draws the visual ids of a picture: exactly draft + target of them, all visual codes, whatever the model would say of
 // control ids. `generator`: a CPU generator in the state torch's global one has in the reference, that is freshly
 // seeded with the request's seed; the reference then draws once more, for the end id, which nothing reads and which is
-// left out here. Reports Stage::visual_tokens per id and stops when cancelled. Throws ErrorKind::usage when prompt,
+// left out here. Reports Stage::visual_tokens per id and stops when cancelled; on a device the ids come
+// in runs of 16, drawn there. Throws ErrorKind::usage when prompt,
 // sources and grids disagree. Source: diffusers, GlmImagePipeline.generate_prior_tokens; transformers,
 // GenerationMixin._sample.
 PriorResult run_prior(const ArModel& model, const PriorRequest& request, at::Generator& generator,

@@ -14,8 +14,8 @@
 
 namespace glmimage {
 
-// How a matrix is stored. w8a8: 8 bits with one scale a row whatever the group, which lets products of many tokens round
-// those to 8 bits too (kernels::quantised_linear).
+// How a matrix is stored. w8a8: 8 bits with one scale a row whatever the group, which lets products of many tokens
+// round those to 8 bits too (kernels::quantised_linear).
 enum class WeightFormat { keep, bfloat16, int8, w8a8, int4 };
 
 const std::map<std::string, WeightFormat>& weight_formats();  // by name: keep, bf16, int8, w8a8, int4

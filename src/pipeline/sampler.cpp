@@ -1,5 +1,6 @@
 #include "pipeline/sampler.h"
 
+#include <ATen/ops/amax.h>
 #include <ATen/ops/argmax.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/softmax.h>
@@ -67,6 +68,7 @@ std::optional<float> smallest_kept(const float* probabilities, int64_t count, do
 
 // Writes -inf over the scores that top-p removes. scores (B, V) -> (B, V).
 at::Tensor keep_top_p(const at::Tensor& scores, double top_p) {
+  if (!scores.is_cpu()) return scores.masked_fill(removed_by_sorting(scores, top_p), kRemoved);
   at::Tensor probabilities = at::softmax(scores, 1).contiguous();  // (B, V)
   const int64_t rows = scores.size(0), count = scores.size(1);
   std::vector<float> bounds;
@@ -121,6 +123,32 @@ at::Tensor sample(const at::Tensor& logits, const SamplerOptions& options, int64
   at::Tensor nothing_legal = best.eq(0);  // (B) bool
   if (!nothing_legal.any().item<bool>()) return ids;
   return at::where(nothing_legal, at::argmax(scores.narrow(1, 0, legal), 1), ids);
+}
+
+at::Tensor draw_noise(int64_t count, int64_t V, const SamplerOptions& options, at::Generator& generator) {
+  if (options.temperature == 0) return at::empty({count, 0}, at::kFloat);
+  at::Tensor noise = at::empty({count, V}, at::kFloat);  // (count, V)
+  // Row by row: one call for all of them would draw other numbers.
+  for (int64_t row = 0; row < count; ++row) noise.narrow(0, row, 1).exponential_(1.0, generator);
+  return noise;
+}
+
+at::Tensor sample_in_place(const at::Tensor& logits, const at::Tensor& noise, const SamplerOptions& options,
+                           int64_t legal) {
+  const at::Tensor scores = logits.detach().to(at::kFloat);                 // (1, V)
+  const at::Tensor likeliest = at::argmax(scores.narrow(1, 0, legal), 1);   // (1)
+  at::Tensor ids = likeliest, best = scores.narrow(1, 0, legal).amax({1});  // (1) each
+  if (options.temperature != 0) {
+    const at::Tensor probabilities = sampling_probabilities(scores, options);                  // (1, V)
+    const at::Tensor race = probabilities.narrow(1, 0, legal).div(noise.narrow(1, 0, legal));  // (1, legal)
+    best = race.amax({1});
+    ids = at::where(best.eq(0), likeliest, at::argmax(race, 1));
+  }
+  return ids.masked_fill(best.isnan(), -1);
+}
+
+void check_drawn(const at::Tensor& ids) {
+  if (ids.lt(0).any().item<bool>()) fail_not_a_number();
 }
 
 }  // namespace glmimage

@@ -30,4 +30,16 @@ at::Tensor sampling_probabilities(const at::Tensor& logits, const SamplerOptions
 // Throws ErrorKind::internal when the logits hold NaN.
 at::Tensor sample(const at::Tensor& logits, const SamplerOptions& options, int64_t legal, at::Generator& generator);
 
+// What `count` calls of sample() for one row draw before they look at the logits (V): (count, V) float32 on the CPU, a
+// row for each. Nothing for temperature 0: (count, 0).
+at::Tensor draw_noise(int64_t count, int64_t V, const SamplerOptions& options, at::Generator& generator);
+
+// sample() where the logits lie, with noise drawn in advance, so that nobody waits for the device: logits (1, V),
+// noise (1, V) on its device -> (1) int64 there; -1 when the logits hold NaN, which check_drawn reports. The same id as
+// sample() gives, but for roundings of softmax and sums on that device.
+at::Tensor sample_in_place(const at::Tensor& logits, const at::Tensor& noise, const SamplerOptions& options,
+                           int64_t legal);
+// Throws ErrorKind::internal when one of the ids, int64 on the CPU, is -1.
+void check_drawn(const at::Tensor& ids);
+
 }  // namespace glmimage

@@ -28,10 +28,16 @@ GoldenCase golden_case(const std::string& name) {
 
 int64_t ops(const json& report, const std::string& name) { return report["ops"].value(name, int64_t{0}); }
 
-class Device : public ::testing::TestWithParam<const char*> {};
+// A golden picture, and whether the device brings fused operators.
+struct OnDevice {
+  const char* name;
+  bool operators;
+};
+
+class Device : public ::testing::TestWithParam<OnDevice> {};
 
 TEST_P(Device, DrawsTheGoldenPicture) {
-  const GoldenCase one = golden_case(GetParam());
+  const GoldenCase one = golden_case(GetParam().name);
   const auto folder = test::scratch_folder();
   const auto picture = folder / "a.png", trace_file = folder / "t.safetensors", report_file = folder / "report.json";
   std::vector<std::string> arguments = one.arguments(picture, trace_file);
@@ -39,6 +45,7 @@ TEST_P(Device, DrawsTheGoldenPicture) {
   test::ProcessOptions options = test::glm_image(arguments);
   options.environment["GLM_IMAGE_DEVICE_LIBRARY"] = test::emulated_npu_library().string();
   options.environment["EMULATED_NPU_REPORT"] = report_file.string();
+  options.environment["EMULATED_NPU_OPERATORS"] = GetParam().operators ? "1" : "0";
   const test::ProcessResult result = test::run_process(options);
   ASSERT_EQ(result.exit_code, 0) << result.err << "signal " << result.signal;
 
@@ -60,14 +67,23 @@ TEST_P(Device, DrawsTheGoldenPicture) {
   EXPECT_GE(ops(report, "aten::_softmax"), 2 * drawn);  // two layers
   EXPECT_GE(ops(report, "aten::bmm"), 2 * ops(report, "aten::_softmax"));
   EXPECT_GE(ops(report, "aten::convolution"), 10);  // the VAE's decoder
+  for (const char* fused : {"npu::npu_rms_norm", "npu::npu_rotary_mul", "npu::npu_swiglu"}) {
+    EXPECT_GE(ops(report, fused), GetParam().operators ? 2 * drawn : 0) << fused;
+    if (!GetParam().operators) EXPECT_EQ(ops(report, fused), 0) << fused;
+  }
   EXPECT_GT(report["peak_bytes"], 100000) << "the weights live there";
   EXPECT_GT(report["bytes_to_device"], 100000);
 }
 
 INSTANTIATE_TEST_SUITE_P(Goldens, Device,
-                         ::testing::Values("tiny_a_t2i_wide", "tiny_a_t2i_tall_quoted", "tiny_a_edit_two",
-                                           "tiny_b_edit_one", "tiny_c_t2i_square"),
-                         [](const auto& info) { return info.param; });
+                         ::testing::Values(OnDevice{"tiny_a_t2i_wide", false},
+                                           OnDevice{"tiny_a_t2i_tall_quoted", false},
+                                           OnDevice{"tiny_a_edit_two", false}, OnDevice{"tiny_b_edit_one", false},
+                                           OnDevice{"tiny_c_t2i_square", false}, OnDevice{"tiny_a_edit_two", true},
+                                           OnDevice{"tiny_b_edit_one", true}, OnDevice{"tiny_c_t2i_square", true}),
+                         [](const auto& info) {
+                           return std::string(info.param.name) + (info.param.operators ? "_fused" : "");
+                         });
 
 // Sixteen-bit types are what accelerators are used with: the picture must be one of numbers, of the right size.
 TEST(DeviceType, BFloat16IsTheDefault) {

@@ -43,10 +43,8 @@ TEST(Comparison, QuantilesAndText) {
 
 // A checkpoint beside itself: nothing changes, and both sides are scored alike.
 TEST(Comparison, OfACheckpointWithItself) {
-  const PipelineOptions model{.model = test::golden("tiny_a/checkpoint"),
-                              .device = at::Device(at::kCPU),
-                              .dtype = at::kFloat,
-                              .loras = {}};
+  const PipelineOptions model{
+      .model = test::golden("tiny_a/checkpoint"), .device = at::Device(at::kCPU), .dtype = at::kFloat, .loras = {}};
   ComparisonOptions options{.before = model, .after = model, .prompts = {"a cat", "a dog"}};
   options.steps = 1;
   int64_t told = 0, all = 0;

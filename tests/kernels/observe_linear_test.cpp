@@ -54,7 +54,8 @@ TEST(ObserveLinear, ShowsEveryProductOnceAndNothingAfterwards) {
 TEST(ObserveLinear, DoesNotSeeItsOwnProducts) {
   const at::Tensor x = drawn({3, 8}, 1), w = drawn({4, 8}, 2);
   int seen = 0;
-  observe_linear([&] { kernels::linear(x, w); }, [&](const at::Tensor& a, const at::Tensor& b) { kernels::linear(a, b), ++seen; });
+  observe_linear([&] { kernels::linear(x, w); },
+                 [&](const at::Tensor& a, const at::Tensor& b) { kernels::linear(a, b), ++seen; });
   EXPECT_EQ(seen, 1);
 }
 

@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "models/ar/config.h"
+#include "support/emulated_npu.h"
 #include "support/goldens.h"
 
 namespace glmimage {
@@ -106,6 +108,25 @@ class PriorOfAnEagerModel : public ::testing::Test {
   }
   std::unique_ptr<ArModel> model;
 };
+
+// On a device the ids are drawn there, and a run of them is fetched at once: 8 bytes an id.
+TEST_F(PriorOfAnEagerModel, DrawsTheSameIdsOnADevice) {
+  const test::EmulatedNpu npu = test::EmulatedNpu::open();
+  const auto draw_large = [&] {
+    at::Generator generator = make_generator(11);
+    return run_prior(*model, {{30, 31, 16}, {}, {5, 7}, Grid{2, 2}, {}}, generator).output_ids;
+  };
+  const at::Tensor expected = draw_large();
+  ParameterList parameters;
+  model->list(parameters);
+  for (const Parameter& p : parameters) *p.tensor = p.tensor->to(npu.device());
+  npu.reset_counts();
+  EXPECT_TRUE(draw_large().equal(expected));
+  EXPECT_EQ(npu.bytes_to_host(), 8 * expected.numel());
+  // Its weights broken, the model's error is the same as on a processor.
+  model->lm_head.weight.fill_(std::numeric_limits<double>::quiet_NaN());
+  EXPECT_THROW(draw_large(), Error);
+}
 
 TEST_F(PriorOfAnEagerModel, FillsTheGridWithCodes) {
   for (double temperature : {0.0, 0.9}) {

@@ -20,6 +20,7 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "core/safetensors.h"
+#include "support/emulated_npu.h"
 #include "support/goldens.h"
 
 namespace glmimage {
@@ -192,6 +193,43 @@ TEST(Sampler, RefusesWhatIsNotANumber) {
   EXPECT_THROW(validate({1.0, std::nan(""), 0}), Error);
   EXPECT_THROW(validate({1.0, 0.5, -1}), Error);
   EXPECT_NO_THROW(validate({0.0, 1.0, 0}));
+}
+
+// On a device the noise is drawn first, for many ids, and the draw happens where the logits are.
+TEST(Sampler, InPlaceDrawsTheSameIds) {
+  constexpr int64_t kIds = 8, kVocabulary = 700, kLegal = 640;
+  const test::EmulatedNpu npu = test::EmulatedNpu::open();
+  for (const SamplerOptions& options :
+       {SamplerOptions{}, SamplerOptions{1.0, 1.0, 0}, SamplerOptions{1.3, 0.9, 20}, SamplerOptions{0.0, 0.75, 0}}) {
+    at::Generator one_by_one = make_generator(3), ahead = make_generator(3);
+    const at::Tensor noise = draw_noise(kIds, kVocabulary, options, ahead).to(npu.device());
+    for (int64_t i = 0; i < kIds; ++i) {
+      const at::Tensor logits = random_logits(1, kVocabulary, 100 + static_cast<uint64_t>(i));
+      const at::Tensor expected = sample(logits, options, kLegal, one_by_one), there = logits.to(npu.device());
+      npu.reset_counts();
+      const at::Tensor id = sample_in_place(there, noise.narrow(0, i, 1), options, kLegal);
+      EXPECT_EQ(npu.bytes_to_host(), 0) << "nobody waits";
+      EXPECT_EQ(id.device(), npu.device());
+      EXPECT_TRUE(id.cpu().equal(expected)) << options.temperature << " " << i;
+    }
+    EXPECT_EQ(at::check_generator<at::CPUGeneratorImpl>(one_by_one)->random64(),
+              at::check_generator<at::CPUGeneratorImpl>(ahead)->random64());
+  }
+}
+
+TEST(Sampler, InPlaceFallsBackAndMarksWhatIsNotANumber) {
+  const SamplerOptions options{0.9, 0.75, 0};
+  at::Generator generator = make_generator(1);
+  const at::Tensor noise = draw_noise(1, 4, options, generator);
+  EXPECT_EQ(sample_in_place(at::tensor({0.f, 1.f, 0.5f, 90.f}).unsqueeze(0), noise, options, 3).item<int64_t>(), 1)
+      << "no legal id has a probability";
+  for (const SamplerOptions& each : {options, SamplerOptions{0.0, 0.75, 0}}) {
+    const at::Tensor broken = at::full({1, 4}, std::numeric_limits<float>::quiet_NaN(), at::kFloat);
+    const at::Tensor id = sample_in_place(broken, noise, each, 3);
+    EXPECT_EQ(id.item<int64_t>(), -1);
+    EXPECT_THROW(check_drawn(id), Error);
+  }
+  EXPECT_NO_THROW(check_drawn(at::tensor({int64_t{0}, int64_t{5}})));
 }
 
 }  // namespace

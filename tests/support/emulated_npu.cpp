@@ -39,6 +39,8 @@ int64_t EmulatedNpu::ops(const std::string& name) const {
 
 int64_t EmulatedNpu::bytes_to_host() const { return count("emulated_npu_bytes_to_host"); }
 int64_t EmulatedNpu::bytes_to_device() const { return count("emulated_npu_bytes_to_device"); }
+int64_t EmulatedNpu::allocated_bytes() const { return count("emulated_npu_allocated_bytes"); }
+void EmulatedNpu::offer_operators(bool offer) const { entry<void(bool)>("emulated_npu_offer_operators")(offer); }
 int64_t EmulatedNpu::live_bytes() const { return count("emulated_npu_live_bytes"); }
 
 }  // namespace glmimage::test

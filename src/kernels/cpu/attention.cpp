@@ -1,7 +1,6 @@
 #include "kernels/cpu/attention.h"
 
 #include <ATen/Parallel.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -32,18 +31,18 @@ namespace glmimage::kernels::cpu {
 
 namespace {
 
-constexpr int64_t kLanes = 16;              // pairs of bfloat16 in a register, and sums
-constexpr int64_t kPanel = 4 * kLanes;      // keys, or places of a value, that are worked on side by side
-constexpr int64_t kRows = 6;                // queries at once: 6 x 4 registers of sums
-constexpr int64_t kQueries = 16 * kRows;    // of one piece of work
-constexpr int64_t kKeys = 4 * kPanel;       // of one pass: their panels and the scores fit the second cache
+constexpr int64_t kLanes = 16;            // pairs of bfloat16 in a register, and sums
+constexpr int64_t kPanel = 4 * kLanes;    // keys, or places of a value, that are worked on side by side
+constexpr int64_t kRows = 6;              // queries at once: 6 x 4 registers of sums
+constexpr int64_t kQueries = 16 * kRows;  // of one piece of work
+constexpr int64_t kKeys = 4 * kPanel;     // of one pass: their panels and the scores fit the second cache
 constexpr float kNone = -1e30F;  // the score of a key that is not there: finite, so that differences are numbers
 
 int64_t panels(int64_t count) { return (count + kPanel - 1) / kPanel; }
 
 // Pairs of bfloat16 as the products read them: of a panel, for each pair of terms one register for every 16 results.
 struct Packed {
-  int64_t keys, width;  // Tk, D
+  int64_t keys, width;      // Tk, D
   std::vector<uint32_t> k;  // (heads, panels of keys, D / 2, 64): terms are places of a key
   std::vector<uint32_t> v;  // (heads, passes of kKeys keys, panels of D, kKeys / 2, 64): terms are keys
   int64_t k_stride() const { return panels(keys) * kPanel * width / 2; }
@@ -237,13 +236,13 @@ bool can_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c
                           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                           !__builtin_cpu_supports("amx-bf16");
   const auto fits = [](const at::Tensor& t) {
-    return t.device().is_cpu() && t.scalar_type() == at::kBFloat16 && t.dim() == 4 && t.stride(3) == 1 &&
-           !(at::GradMode::is_enabled() && t.requires_grad());
+    return t.device().is_cpu() && t.scalar_type() == at::kBFloat16 && t.dim() == 4 && t.stride(3) == 1;
   };
   constexpr int64_t kSeveral = 64;  // fewer do not repay packing keys and values
-  return has && !options.bias && options.scale.value_or(1) > 0 && fits(q) && fits(k) && fits(v) && q.size(3) % kPanel == 0 && q.size(2) >= kSeveral &&
-         k.size(2) > 0 && q.size(3) == k.size(3) && k.sizes() == v.sizes() && q.size(0) == k.size(0) &&
-         k.size(1) > 0 && q.size(1) % k.size(1) == 0 && (options.mask == Mask::none || q.size(2) == k.size(2));
+  return has && !options.bias && !options.keys && options.scale.value_or(1) > 0 && fits(q) && fits(k) && fits(v) &&
+         q.size(3) % kPanel == 0 && q.size(2) >= kSeveral && k.size(2) > 0 && q.size(3) == k.size(3) &&
+         k.sizes() == v.sizes() && q.size(0) == k.size(0) && k.size(1) > 0 && q.size(1) % k.size(1) == 0 &&
+         (options.mask == Mask::none || q.size(2) == k.size(2));
 }
 
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {

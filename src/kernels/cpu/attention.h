@@ -8,12 +8,12 @@
 // bfloat16 (AVX512_BF16). LibTorch's takes such products for this only where the processor has AMX as well.
 namespace glmimage::kernels::cpu {
 
-// Contract of kernels::attention. Without bias, without gradients, bfloat16, heads of a multiple of 64 values that lie
-// side by side, 64 queries and more.
+// Contract of kernels::attention, without gradients. Without bias and free room, bfloat16, heads of a multiple of 64
+// values that lie side by side, 64 queries and more.
 bool can_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options);
 
-// -> (B, H, Tq, D), of which (B, Tq, H, D) is contiguous. Scores, sums and results are float32; the weights of the values
-// are rounded to bfloat16.
+// -> (B, H, Tq, D), of which (B, Tq, H, D) is contiguous. Scores, sums and results are float32; the weights of the
+// values are rounded to bfloat16.
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options);
 
 }  // namespace glmimage::kernels::cpu

@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "kernels/attention.h"
+#include "kernels/device_form.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
 
@@ -34,15 +35,20 @@ void ArAttention::fuse() {
   };
   if (adapted() || !alike(k) || !alike(v)) return;
   const auto join = [&](at::Tensor Linear::*member) {
-    qkv.*member = at::cat({q.*member, k.*member, v.*member}, 0);
-    int64_t row = 0;
+    const std::vector<at::Tensor> parts = {q.*member, k.*member, v.*member};
+    qkv.*member = at::cat(parts, 0);
+    int64_t row = 0;  // of the tensor: a device's form may hold several rows of the matrix in one
     for (Linear* part : {&q, &k, &v}) {
-      part->*member = (qkv.*member).narrow(0, row, part->out);
-      row += part->out;
+      const int64_t rows = (part->*member).size(0);
+      part->*member = (qkv.*member).narrow(0, row, rows);
+      row += rows;
     }
   };
   join(&Linear::weight);
-  if (q.quantised()) join(&Linear::scale);
+  if (q.quantised()) {
+    join(&Linear::scale);
+    qkv.scale = kernels::device_scale(qkv.weight, qkv.scale);
+  }
   if (q.has_bias) join(&Linear::bias);
 }
 
@@ -85,14 +91,13 @@ at::Tensor ArAttention::attend_prompt(const Projected& p, const ArContext& conte
 }
 
 at::Tensor ArAttention::attend_cached(const Projected& p, const ArContext& context, int64_t layer) const {
-  const int64_t batch = p.q.size(0), known = context.cache->length() + 1;
-  // The query heads of one KV head take the place of the query tokens, so keys and values are read once, unexpanded.
-  at::Tensor grouped = p.q.reshape({batch, kv_heads, heads / kv_heads, head_dim});  // (B, Hkv, Hq/Hkv, hd)
+  const KvCache& cache = *context.cache;
   kernels::AttentionOptions options;
   options.bias = context.bias;
-  at::Tensor y = kernels::attention(grouped, context.cache->keys(layer, known), context.cache->values(layer, known),
-                                    options);  // (B, Hkv, Hq/Hkv, hd)
-  return y.reshape({batch, 1, heads * head_dim});
+  if (cache.fill() == Fill::host) options.keys = cache.length() + 1;
+  at::Tensor y =
+      kernels::attention(p.q.transpose(1, 2), cache.keys(layer), cache.values(layer), options);  // (B, Hq, 1, hd)
+  return y.reshape({p.q.size(0), 1, heads * head_dim});
 }
 
 at::Tensor ArAttention::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context,

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "models/layers/device_form.h"
 
 namespace glmimage {
 namespace {
@@ -51,6 +52,7 @@ ArModel ArModel::load(const std::filesystem::path& folder, const Placement& plac
   ParameterList parameters;
   model.list(parameters);
   load_parameters(parameters, WeightFiles::open(folder), placement, ar_ignored_prefixes());
+  take_device_form(parameters, kernels::Tokens::few);
   model.fuse();
   return model;
 }
@@ -97,7 +99,13 @@ at::Tensor ArModel::decode(const at::Tensor& embedding, const Rope& rope, KvCach
   if (cache.length() == 0) fail(ErrorKind::internal, "decode needs a cache that holds the prompt");
   if (embedding.size(1) != 1) fail(ErrorKind::internal, "decode takes one token per row, not ", embedding.size(1));
   ArContext context{.bias = std::nullopt, .cache = &cache};
-  if (key_mask) context.bias = key_bias(*key_mask, embedding);
+  cache.open_slot();
+  if (key_mask) {
+    if (cache.fill() == Fill::device) fail(ErrorKind::internal, "a cache the device fills has a mask of its own");
+    context.bias = key_bias(*key_mask, embedding);
+  } else if (cache.fill() == Fill::device) {
+    context.bias = cache.taken();
+  }
   at::Tensor hidden = run(embedding, rope, context, Activations::keep);  // (B, 1, D)
   cache.advance(1);
   return hidden;

@@ -13,6 +13,7 @@
 #include "core/weight_files.h"
 #include "kernels/modulation.h"
 #include "models/dit/init.h"
+#include "models/layers/device_form.h"
 
 namespace glmimage {
 namespace {
@@ -62,6 +63,7 @@ DitModel DitModel::open(const std::filesystem::path& folder, const Placement& pl
   ParameterList list;
   model.list(list);
   load_parameters(list, WeightFiles::open(folder), placement);
+  take_device_form(list, kernels::Tokens::many);
   return model;
 }
 

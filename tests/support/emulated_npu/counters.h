@@ -27,12 +27,13 @@ class Counters {
   void add_live(int64_t bytes) {
     std::lock_guard<std::mutex> lock(mutex_);
     live_ += bytes;
+    allocated_ += std::max<int64_t>(bytes, 0);
     peak_ = std::max(peak_, live_);
   }
   void reset() {
     std::lock_guard<std::mutex> lock(mutex_);
     ops_.clear();
-    to_device_ = to_host_ = 0;
+    to_device_ = to_host_ = allocated_ = 0;
     peak_ = live_;
   }
   int64_t ops(const std::string& name) const {
@@ -53,6 +54,10 @@ class Counters {
     std::lock_guard<std::mutex> lock(mutex_);
     return live_;
   }
+  int64_t allocated() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return allocated_;
+  }
   nlohmann::json report() const {
     std::lock_guard<std::mutex> lock(mutex_);
     return {{"ops", ops_}, {"bytes_to_device", to_device_}, {"bytes_to_host", to_host_}, {"peak_bytes", peak_}};
@@ -61,7 +66,7 @@ class Counters {
  private:
   mutable std::mutex mutex_;
   std::map<std::string, int64_t> ops_;
-  int64_t to_device_ = 0, to_host_ = 0, live_ = 0, peak_ = 0;
+  int64_t to_device_ = 0, to_host_ = 0, live_ = 0, peak_ = 0, allocated_ = 0;
 };
 
 // One device, so one set of counts. Leaked: tensors may be freed after static destructors ran.

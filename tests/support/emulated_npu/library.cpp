@@ -10,6 +10,7 @@
 
 #include "counters.h"
 #include "memory.h"
+#include "vendor.h"
 
 namespace emulated_npu {
 namespace {
@@ -76,6 +77,8 @@ __attribute__((visibility("default"))) void init_npu(const c10::Device& device) 
   const char* broken = std::getenv("EMULATED_NPU_BROKEN");
   TORCH_CHECK(!broken, broken);
   TORCH_CHECK(device.type() == emulated_npu::kType, "expected an npu device, not ", device);
+  const char* operators = std::getenv("EMULATED_NPU_OPERATORS");
+  if (operators && std::string(operators) == "1") emulated_npu::offer_vendor_operators(true);
 }
 
 __attribute__((visibility("default"))) void finalize_npu() {
@@ -92,5 +95,7 @@ void emulated_npu_reset_counts() { emulated_npu::counters().reset(); }
 int64_t emulated_npu_ops(const char* name) { return emulated_npu::counters().ops(name); }
 int64_t emulated_npu_bytes_to_host() { return emulated_npu::counters().to_host(); }
 int64_t emulated_npu_bytes_to_device() { return emulated_npu::counters().to_device(); }
+int64_t emulated_npu_allocated_bytes() { return emulated_npu::counters().allocated(); }
+void emulated_npu_offer_operators(bool offer) { emulated_npu::offer_vendor_operators(offer); }
 int64_t emulated_npu_live_bytes() { return emulated_npu::counters().live(); }
 }
