@@ -11,10 +11,10 @@ enum class Mask { none, causal };
 
 struct AttentionOptions {
   Mask mask = Mask::none;
-  std::optional<double> scale;     // unset: 1/sqrt(D)
-  std::optional<at::Tensor> bias;  // broadcasts to (B, H, Tq, Tk). Floats: added to the scores. Bools: true where a key
-                                   // counts. Not with Mask::causal.
-  std::optional<int64_t> keys;     // only so many of the Tk keys are there, the rest is room. Not with Mask::causal.
+  std::optional<double> scale = {};     // unset: 1/sqrt(D)
+  std::optional<at::Tensor> bias = {};  // broadcasts to (B, H, Tq, Tk). Floats: added to the scores. Bools: true where
+                                        // a key counts. Not with Mask::causal.
+  std::optional<int64_t> keys = {};  // only so many of the Tk keys are there, the rest is room. Not with Mask::causal.
 };
 
 // softmax(q kᵀ · scale + bias) v. q (B, H, Tq, D); k, v (B, Hkv, Tk, D) with Hkv dividing H (query head h reads KV head

@@ -69,7 +69,9 @@ TEST_P(Device, DrawsTheGoldenPicture) {
   EXPECT_GE(ops(report, "aten::convolution"), 10);  // the VAE's decoder
   for (const char* fused : {"npu::npu_rms_norm", "npu::npu_rotary_mul", "npu::npu_swiglu"}) {
     EXPECT_GE(ops(report, fused), GetParam().operators ? 2 * drawn : 0) << fused;
-    if (!GetParam().operators) EXPECT_EQ(ops(report, fused), 0) << fused;
+    if (!GetParam().operators) {
+      EXPECT_EQ(ops(report, fused), 0) << fused;
+    }
   }
   EXPECT_GT(report["peak_bytes"], 100000) << "the weights live there";
   EXPECT_GT(report["bytes_to_device"], 100000);
