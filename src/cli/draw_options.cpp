@@ -6,6 +6,7 @@
 #include "cli/lora_option.h"
 #include "core/device.h"
 #include "core/dtype.h"
+#include "core/error.h"
 #include "core/listing.h"
 #include "core/safetensors.h"
 
@@ -20,6 +21,16 @@ void add_draw_options(CLI::App& command, DrawOptions& options) {
   command.add_option("--temperature", options.temperature,
                      "Of the visual tokens; default: the checkpoint's; 0: greedy");
   command.add_option("--top-p", options.top_p, "Nucleus of the visual tokens; default: the checkpoint's");
+  command
+      .add_option("--cache", options.cache,
+                  "Spare steps what earlier ones computed: none, first-block or taylor; faster, other pictures")
+      ->capture_default_str();
+  command.add_option("--cache-threshold", options.cache_threshold,
+                     concat("Of first-block: change of the first block below which the others are reused [",
+                            kDefaultCacheThreshold, "]"));
+  command.add_option("--cache-interval", options.cache_interval,
+                     concat("Every so many steps one is computed in full [taylor: ", kDefaultTaylorInterval,
+                            "], or earlier [first-block: ", kDefaultFirstBlockInterval, "]"));
   command.add_option("--dtype", options.dtype, "auto, float32, bfloat16 or float16")->capture_default_str();
   command.add_option("--device", options.device, "cpu, cuda[:n] or npu[:n]")->capture_default_str();
   command.add_option("--threads", options.threads, "Processor threads; 0: one a core")
@@ -43,6 +54,9 @@ GenerateRequest request_of(const DrawOptions& options) {
   request.guidance_scale = options.guidance;
   request.temperature = options.temperature;
   request.top_p = options.top_p;
+  request.cache = {.method = parse_cache_method(options.cache),
+                   .threshold = options.cache_threshold,
+                   .interval = options.cache_interval};
   return request;
 }
 

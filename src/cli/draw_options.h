@@ -19,6 +19,9 @@ struct DrawOptions {
   int64_t steps = 50;
   double guidance = 1.5;
   std::optional<double> temperature, top_p;
+  std::string cache = "none";
+  std::optional<double> cache_threshold;
+  std::optional<int64_t> cache_interval;
   std::string dtype = "auto", device = "cpu";
   int threads = 0;
   bool json = false, quiet = false;

@@ -200,6 +200,7 @@ int evaluate(const EvalOptions& options, bool scenes_given) {
       {"size", size},
       {"steps", request.steps},
       {"guidance_scale", request.guidance_scale},
+      {"cache", request.cache.to_json()},
       {"device", options.draw.device},
       {"dtype", dtype_name(pipeline.dtype())},
       {"threads", thread_count()},

@@ -97,8 +97,16 @@ json describe(const fs::path& file, const GenerateRequest& request, const Genera
           {"height", result.image.height},
           {"steps", request.steps},
           {"guidance_scale", request.guidance_scale},
+          {"cache", request.cache.to_json()},
+          {"passes", result.transformer.passes},
+          {"reused_passes", result.transformer.reused},
           {"visual_tokens", result.visual_tokens},
           {"seconds", result.seconds}};
+}
+
+// ", 28 of 40 passes reused", or nothing.
+std::string tell_reuse(const PassCount& count) {
+  return count.reused == 0 ? "" : concat(", ", count.reused, " of ", count.passes, " passes reused");
 }
 
 int generate(const GenerateOptions& options, bool prompt_given) {
@@ -146,8 +154,9 @@ int generate(const GenerateOptions& options, bool prompt_given) {
       guard_partial_file({});
       pictures.push_back(describe(file, request, result));
       if (!options.draw.json && !quiet) {
-        std::printf("%s (%lld x %lld, seed %llu)\n", file.c_str(), static_cast<long long>(result.image.width),
-                    static_cast<long long>(result.image.height), static_cast<unsigned long long>(result.seed));
+        std::printf("%s (%lld x %lld, seed %llu%s)\n", file.c_str(), static_cast<long long>(result.image.width),
+                    static_cast<long long>(result.image.height), static_cast<unsigned long long>(result.seed),
+                    tell_reuse(result.transformer).c_str());
         std::fflush(stdout);
       }
     }

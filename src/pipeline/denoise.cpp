@@ -47,6 +47,10 @@ DitPrepared unconditional(const DenoiseRequest& r) {
   return r.model.prepare(input);
 }
 
+BlockCache* cached(const DenoiseRequest& r, int64_t step, Branch branch) {
+  return r.cache ? r.cache->pass(step, branch) : nullptr;
+}
+
 }  // namespace
 
 ReferenceCache encode_references(const DitModel& model, const std::vector<Reference>& references, Progress* progress) {
@@ -97,9 +101,12 @@ at::Tensor denoise(const DenoiseRequest& r) {
   for (int64_t i = 0; i < steps; ++i) {
     step(r.progress, Stage::denoise, i, steps);
     const at::Tensor timestep = label(timesteps.accessor<float, 1>()[i] - 1, r.model);
-    at::Tensor v = r.model.step(latents, timestep, with, r.references).to(at::kFloat);  // like latents
+    at::Tensor v =
+        r.model.step(latents, timestep, with, {.references = r.references, .blocks = cached(r, i, Branch::conditional)})
+            .to(at::kFloat);  // like latents
     if (guided) {
-      const at::Tensor v_u = r.model.step(latents, timestep, *without).to(at::kFloat);
+      const at::Tensor v_u =
+          r.model.step(latents, timestep, *without, {.blocks = cached(r, i, Branch::unconditional)}).to(at::kFloat);
       v = v_u + (v - v_u) * r.guidance_scale;
     }
     if (r.preview) r.preview(i, latents - v * sigma[i]);

@@ -10,6 +10,7 @@
 #include "models/tokens.h"
 #include "pipeline/progress.h"
 #include "pipeline/scheduler.h"
+#include "pipeline/step_cache.h"
 
 namespace glmimage {
 
@@ -37,6 +38,7 @@ struct DenoiseRequest {
   int64_t crop_top = 0, crop_left = 0;         // conditioning only, nothing is cropped
   const ReferenceCache* references = nullptr;  // read by the conditional pass only
   double guidance_scale = 1.5;                 // <= 1: the conditional pass alone
+  StepCache* cache = nullptr;                  // new, for as many steps; nullptr: every step runs every block
   Progress* progress = nullptr;
   // Called after each step with the picture the step believes in: (B, C, height/8, width/8) float32 latents.
   std::function<void(int64_t step, const at::Tensor& x0)> preview = {};

@@ -140,6 +140,7 @@ struct Pipeline::Request {
     record(observer, "glyph.embeds", glyphs.to(at::kFloat));
     record(observer, "noise", noise);
     const ReferenceCache cache = encode_references(parts.dit, references, observer.progress);
+    StepCache step_cache(request.cache, request.steps);
     const at::Tensor latents = denoise({.model = parts.dit,
                                         .schedule = make_schedule(parts.scheduler, request.steps, prior_ids.size(1)),
                                         .noise = noise.to(parts.device),
@@ -150,8 +151,10 @@ struct Pipeline::Request {
                                         .width = size.drawn_width,
                                         .references = references.empty() ? nullptr : &cache,
                                         .guidance_scale = request.guidance_scale,
+                                        .cache = &step_cache,
                                         .progress = observer.progress,
                                         .preview = preview()});
+    result.transformer = step_cache.count();
     record(observer, "latents", latents);
     return latents;
   }

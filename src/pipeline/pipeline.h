@@ -14,6 +14,7 @@
 #include "core/safetensors.h"
 #include "pipeline/progress.h"
 #include "pipeline/request.h"
+#include "pipeline/step_cache.h"
 
 namespace glmimage {
 
@@ -49,6 +50,7 @@ struct GenerateResult {
   uint64_t seed = 0;
   std::map<std::string, double> seconds;  // per stage
   int64_t visual_tokens = 0;              // written by the autoregressive model
+  PassCount transformer;                  // passes of the denoising steps
 };
 
 // From one request to one picture. The models are const after loading; each request has its own state.

@@ -43,6 +43,7 @@ void validate(const GenerateRequest& request) {
   if (request.top_p && !(*request.top_p > 0 && *request.top_p <= 1)) {
     fail(ErrorKind::usage, "top-p must be above 0 and at most 1, not ", *request.top_p);
   }
+  validate(request.cache);
 }
 
 DrawSize resolve_size(const GenerateRequest& request, int64_t fallback_width, int64_t fallback_height) {

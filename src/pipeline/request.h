@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/image.h"
+#include "pipeline/cache_policy.h"
 
 namespace glmimage {
 
@@ -19,6 +20,7 @@ struct GenerateRequest {
   uint64_t seed = 0;
   std::optional<double> temperature;  // unset: the checkpoint's generation_config.json; 0: greedy
   std::optional<double> top_p;
+  CachePolicy cache;  // of denoising steps; saves time, changes the picture
 };
 
 // The size a request is drawn at: both sides rounded up to multiples of 32, the result is centre-cropped back.

@@ -212,6 +212,53 @@ TEST(Cli, QuietIsQuiet) {
   EXPECT_THAT(usual.err, HasSubstr("denoise 2/2"));
 }
 
+TEST(Cli, CachesReusePassesAndSaySo) {
+  const auto folder = test::scratch_folder();
+  const auto draw_cached = [&](const std::string& name, const Arguments& more) {
+    const Arguments twelve = {"--prompt", "cat", "--image",  test::golden("pictures/odd101x77.png"),
+                              "--width",  "64",  "--height", "32",
+                              "--steps",  "12",  "--seed",   "5"};
+    const ProcessResult result =
+        run_process(glm_image(generate(checkpoint("tiny_a"), folder / name, with(twelve, more))));
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result;
+  };
+  const json plain = json::parse(draw_cached("plain.png", {"--json"}).out)["pictures"][0];
+  EXPECT_EQ(plain["cache"], (json{{"method", "none"}}));
+  EXPECT_EQ(plain["passes"], 24);
+  EXPECT_EQ(plain["reused_passes"], 0);
+  draw_cached("none.png", {"--cache", "none"});
+  draw_cached("zero.png", {"--cache", "first-block", "--cache-threshold", "0"});
+  for (const char* same : {"none.png", "zero.png"}) {
+    EXPECT_EQ(load_image(folder / same).pixels, load_image(folder / "plain.png").pixels) << same;
+  }
+
+  const Arguments first_block = {"--cache", "first-block", "--cache-threshold", "100", "--cache-interval", "2"};
+  const json reused = json::parse(draw_cached("first.png", with(first_block, {"--json"})).out)["pictures"][0];
+  EXPECT_EQ(reused["cache"], (json{{"method", "first-block"}, {"threshold", 100.0}, {"interval", 2}}));
+  EXPECT_EQ(reused["reused_passes"], 2 * 5);
+  const Arguments taylor = {"--cache", "taylor", "--cache-interval", "4"};
+  EXPECT_THAT(draw_cached("taylor.png", taylor).out, HasSubstr("(64 x 32, seed 5, 16 of 24 passes reused)"));
+  EXPECT_NE(load_image(folder / "taylor.png").pixels, load_image(folder / "plain.png").pixels);
+  draw_cached("again.png", taylor);
+  EXPECT_EQ(load_image(folder / "again.png").pixels, load_image(folder / "taylor.png").pixels);
+}
+
+TEST(Cli, RefusesBadCaches) {
+  const auto folder = test::scratch_folder();
+  const auto refused = [&](const Arguments& more, const std::vector<std::string>& fragments) {
+    expect_failure(draw(folder / "a.png", with({"--prompt", "cat"}, more)), 2, fragments);
+  };
+  refused({"--cache", "magic"}, {"none, first-block or taylor", "magic"});
+  refused({"--cache", "first-block", "--cache-threshold", "-1"}, {"threshold", "between 0 and 100", "-1"});
+  refused({"--cache", "first-block", "--cache-threshold", "nan"}, {"threshold", "between 0 and 100"});
+  refused({"--cache", "first-block", "--cache-threshold", "much"}, {"--cache-threshold", "much"});
+  refused({"--cache", "taylor", "--cache-interval", "0"}, {"interval", "between 1", "0"});
+  refused({"--cache", "taylor", "--cache-threshold", "0.1"}, {"threshold", "first-block", "taylor"});
+  refused({"--cache-interval", "3"}, {"interval", "none"});
+  EXPECT_THAT(test::files_in(folder), ::testing::IsEmpty());
+}
+
 TEST(Cli, RefusesTraceOfSeveralPictures) {
   const auto folder = test::scratch_folder();
   expect_failure(draw(folder / "a.png", {"--prompt", "cat", "--count", "2", "--trace", (folder / "t").string()}), 2,

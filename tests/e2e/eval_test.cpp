@@ -92,12 +92,14 @@ TEST(Eval, ReadsAListAndPrintsJson) {
                       << "\n"
                       << R"({"prompt": "a sign", "text": "OPEN", "background": "white"})"
                       << "\n";
-  const ProcessResult result = run_process(glm_image(eval({"--scenes", list, "--json", "--quiet"})));
+  const ProcessResult result =
+      run_process(glm_image(eval({"--scenes", list, "--json", "--quiet", "--cache", "taylor"})));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(result.err, "");
   const json value = json::parse(result.out);
   EXPECT_EQ(value["scenes"], list);
   EXPECT_EQ(value["size"], 128);
+  EXPECT_EQ(value["cache"], (json{{"method", "taylor"}, {"interval", 3}}));
   ASSERT_EQ(value["pictures"].size(), 2U);
   EXPECT_EQ(value["pictures"][0]["truth"]["objects"][0]["named"], "cat");
   EXPECT_FALSE(value["pictures"][0].contains("files"));
@@ -133,6 +135,7 @@ TEST(Eval, ReadsChinese) {
 TEST(Eval, RefusesBadOptions) {
   expect_failure(run_process(glm_image({"eval", "--model", "no/such/model"})), 3, {"no/such/model", "--model"});
   expect_failure(run_process(glm_image(eval({"--steps", "0"}))), 2, {"steps"});
+  expect_failure(run_process(glm_image(eval({"--cache", "first"}))), 2, {"first-block"});
   expect_failure(run_process(glm_image(eval({"--scenes", "no/list.jsonl"}))), 2, {"no/list.jsonl"});
   expect_failure(run_process(glm_image(eval({"--scenes", "a", "--count", "3"}))), 2, {"--count"});
   expect_failure(run_process(glm_image(eval({"--languages", "klingon"}))), 2, {"--languages", "english_and_chinese"});

@@ -133,11 +133,57 @@ TEST_P(Dit, StepAfterPrepareIsForward) {
     const DitInput in = input(name);
     const DitPrepared prepared = model.prepare(in);
     for (const ReferenceCache* read : {static_cast<const ReferenceCache*>(nullptr), &cache}) {
-      EXPECT_TRUE(at::equal(model.step(in.latents, in.timestep, prepared, read), model.forward(in, read))) << name;
+      EXPECT_TRUE(
+          at::equal(model.step(in.latents, in.timestep, prepared, {.references = read}), model.forward(in, read)))
+          << name;
       const at::Tensor other = in.timestep - 300;
       DitInput later = in;
       later.timestep = other;
-      EXPECT_TRUE(at::equal(model.step(in.latents, other, prepared, read), model.forward(later, read))) << name;
+      EXPECT_TRUE(at::equal(model.step(in.latents, other, prepared, {.references = read}), model.forward(later, read)))
+          << name;
+    }
+  }
+}
+
+// Remembers the image stream before each block and behind the last, and answers before one block with what it was
+// given.
+struct RecordedBlocks : BlockCache {
+  at::Tensor shortcut(int64_t block, const at::Tensor& image) override {
+    entering.push_back(image);
+    return block == answer_at ? answer : at::Tensor();
+  }
+  void computed(const at::Tensor& image) override { leaving = image; }
+  int64_t answer_at = -1;
+  at::Tensor answer, leaving;
+  std::vector<at::Tensor> entering;
+};
+
+TEST_P(Dit, ABlockCacheMayStandInForTheBlocks) {
+  const ReferenceCache cache = references({"reference.0", "reference.1"});
+  for (const std::string name : {"cond", "batch"}) {
+    DitInput in = input(name);
+    in.glyph_mask = at::ones({1, in.glyphs.size(1)}, at::kBool);
+    in.glyph_mask[0][0] = false;
+    const DitPrepared prepared = model.prepare(in);
+    const auto step = [&](BlockCache* blocks) {
+      return model.step(in.latents, in.timestep, prepared, {.references = &cache, .blocks = blocks});
+    };
+    const at::Tensor expected = step(nullptr);
+    RecordedBlocks silent;
+    EXPECT_TRUE(at::equal(step(&silent), expected)) << name;
+    ASSERT_EQ(silent.entering.size(), model.transformer_blocks.size());
+    ASSERT_TRUE(silent.leaving.defined());
+    EXPECT_TRUE(at::equal(silent.entering[0], model.embed(in.latents, prepared).image));
+    for (int64_t at_block = 0; at_block < model.config.layers; ++at_block) {
+      RecordedBlocks answering;
+      answering.answer_at = at_block;
+      answering.answer = silent.leaving;
+      EXPECT_TRUE(at::equal(step(&answering), expected)) << name;
+      EXPECT_EQ(answering.entering.size(), static_cast<size_t>(at_block + 1));
+      EXPECT_TRUE(at::equal(answering.entering.back(), silent.entering[static_cast<size_t>(at_block)]));
+      EXPECT_FALSE(answering.leaving.defined());
+      answering.answer = silent.leaving * 2;
+      EXPECT_GT(relative_error(step(&answering), expected), 1e-2) << name;
     }
   }
 }

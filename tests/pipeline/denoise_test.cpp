@@ -117,6 +117,69 @@ TEST_P(Denoise, ABatchOfPicturesEqualsSingleRuns) {
   }
 }
 
+// What is drawn under a policy, and how many passes were cut short.
+struct CachedRun {
+  at::Tensor latents;
+  PassCount count;
+};
+
+CachedRun denoise_with(DenoiseRequest request, const CachePolicy& policy) {
+  StepCache cache(policy, request.schedule.steps());
+  request.cache = &cache;
+  const at::Tensor latents = denoise(request);
+  return {latents, cache.count()};
+}
+
+TEST_P(Denoise, ACacheThatNeverReusesChangesNoBit) {
+  const Checkpoint checkpoint(GetParam());
+  for (const char* name : {"t2i_square", "edit_one"}) {
+    const nlohmann::json entry = checkpoint.find(name);
+    const SafetensorsFile trace = checkpoint.trace(entry);
+    const ReferenceCache cache = encode_references(checkpoint.model, checkpoint.references(trace));
+    DenoiseRequest request = checkpoint.request(entry, trace, cache);
+    request.schedule = make_schedule(checkpoint.scheduler, 8, request.prior_ids.size(1));
+    const at::Tensor expected = denoise(request);
+    for (const CachePolicy& policy : {CachePolicy{}, CachePolicy{.method = CacheMethod::first_block, .threshold = 0},
+                                      CachePolicy{.method = CacheMethod::first_block, .threshold = 100, .interval = 1},
+                                      CachePolicy{.method = CacheMethod::taylor, .interval = 1}}) {
+      const CachedRun run = denoise_with(request, policy);
+      EXPECT_TRUE(at::equal(run.latents, expected)) << name << " " << policy.to_json();
+      EXPECT_EQ(run.count.passes, 16);
+      EXPECT_EQ(run.count.reused, 0);
+    }
+  }
+}
+
+// Of twelve steps with an interval of three: full are 0, 3, 6, 9 and the last.
+TEST_P(Denoise, CachesReuseAsManyPassesAsTheIntervalAllows) {
+  const Checkpoint checkpoint(GetParam());
+  for (const char* name : {"t2i_square", "edit_one"}) {
+    const nlohmann::json entry = checkpoint.find(name);
+    const SafetensorsFile trace = checkpoint.trace(entry);
+    const ReferenceCache cache = encode_references(checkpoint.model, checkpoint.references(trace));
+    DenoiseRequest request = checkpoint.request(entry, trace, cache);
+    request.schedule = make_schedule(checkpoint.scheduler, 12, request.prior_ids.size(1));
+    const at::Tensor expected = denoise(request);
+    const CachePolicy first_block = {.method = CacheMethod::first_block, .threshold = 100, .interval = 3};
+    const CachePolicy taylor = {.method = CacheMethod::taylor, .interval = 3};
+    const CachedRun reused = denoise_with(request, first_block), guessed = denoise_with(request, taylor);
+    EXPECT_EQ(reused.count.passes, 24) << name;
+    EXPECT_EQ(reused.count.reused, 2 * 7) << name;
+    EXPECT_EQ(guessed.count.reused, 2 * 7) << name;
+    for (const CachedRun& run : {reused, guessed}) {
+      EXPECT_FALSE(at::equal(run.latents, expected)) << name;
+      EXPECT_LT(relative_error(run.latents, expected), 0.5) << name;  // another picture, but of the same noise
+    }
+    request.guidance_scale = 1;
+    EXPECT_EQ(denoise_with(request, first_block).count.passes, 12) << name;
+    EXPECT_EQ(denoise_with(request, first_block).count.reused, 7) << name;
+
+    request.guidance_scale = 1.5;
+    request.noise = at::cat({request.noise, request.noise.flip(3)});
+    EXPECT_LT(relative_error(denoise_with(request, taylor).latents.narrow(0, 0, 1), guessed.latents), 1e-4) << name;
+  }
+}
+
 TEST(Denoise, GuidanceOfOneIsTheConditionalPassAlone) {
   const Checkpoint checkpoint("tiny_a");
   const nlohmann::json entry = checkpoint.find("t2i_square");

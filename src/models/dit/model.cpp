@@ -147,28 +147,32 @@ at::Tensor DitModel::finish(const at::Tensor& image, const at::Tensor& e, Grid g
 }
 
 at::Tensor DitModel::step(const at::Tensor& latents, const at::Tensor& timestep, const DitPrepared& prepared,
-                          const ReferenceCache* references, Activations activations) const {
+                          const DitStepOptions& options) const {
   const int64_t batch = latents.size(0);
   ReferenceCache cache;  // shares the tensors; repeats samples only where the batch asks for it
-  if (references && !references->empty()) {
-    cache = references->for_batch(batch);
+  const ReferenceCache* references = nullptr;
+  if (options.references && !options.references->empty()) {
+    cache = options.references->for_batch(batch);
     references = &cache;
-  } else {
-    references = nullptr;
   }
   const at::Tensor e = conditioning(timestep, prepared);  // (B or 1, T)
   DitStreams h = embed(latents, prepared);
   DitAttention context = {.rope = prepared.rope, .key_bias = key_bias(prepared, references, batch)};
   for (size_t i = 0; i < transformer_blocks.size(); ++i) {
+    if (options.blocks) {
+      const at::Tensor rest = options.blocks->shortcut(static_cast<int64_t>(i), h.image);  // (B, N, D) or undefined
+      if (rest.defined()) return finish(rest, e, prepared.grid);
+    }
     if (references) context.references = &references->blocks[i];
     const bool last = i + 1 == transformer_blocks.size();
-    h = transformer_blocks[i].run(h, e, context, last ? GlyphOutput::drop : GlyphOutput::keep, activations);
+    h = transformer_blocks[i].run(h, e, context, last ? GlyphOutput::drop : GlyphOutput::keep, options.activations);
   }
+  if (options.blocks) options.blocks->computed(h.image);
   return finish(h.image, e, prepared.grid);
 }
 
 at::Tensor DitModel::forward(const DitInput& input, const ReferenceCache* references, Activations activations) const {
-  return step(input.latents, input.timestep, prepare(input), references, activations);
+  return step(input.latents, input.timestep, prepare(input), {.references = references, .activations = activations});
 }
 
 void DitModel::write_references(const DitInput& input, ReferenceCache& references, Activations activations) const {

@@ -8,6 +8,7 @@
 
 #include "core/parameters.h"
 #include "models/dit/block.h"
+#include "models/dit/block_cache.h"
 #include "models/dit/conditioning.h"
 #include "models/dit/config.h"
 #include "models/dit/references.h"
@@ -40,6 +41,14 @@ struct DitPrepared {
   DitRope rope;
 };
 
+// What a step may read and write beside its inputs.
+struct DitStepOptions {
+  const ReferenceCache* references =
+      nullptr;                   // attend to them too (the reference's cache mode "read"); nullptr: "skip"
+  BlockCache* blocks = nullptr;  // may spare the step some of its blocks
+  Activations activations = Activations::keep;
+};
+
 // GLM-Image's diffusion transformer: noisy latents, glyphs and prior ids -> velocity. Const after loading; all methods
 // work under autograd. Reference: diffusers 0.39.0, GlmImageTransformer2DModel.
 struct DitModel {
@@ -50,7 +59,7 @@ struct DitModel {
 
   void list(ParameterList& list);
 
-  // prepare + step. references: attend to them too (the reference's cache mode "read"); nullptr: "skip".
+  // prepare + step.
   at::Tensor forward(const DitInput& input, const ReferenceCache* references = nullptr,
                      Activations activations = Activations::keep) const;  // -> like latents
   // The pass over a reference picture (mode "write"): appends the keys and values of every block to the cache. Output
@@ -62,7 +71,7 @@ struct DitModel {
   DitPrepared prepare(const DitInput& input) const;
   // -> (B, out_channels, p·h, p·w) in the model's type
   at::Tensor step(const at::Tensor& latents, const at::Tensor& timestep, const DitPrepared& prepared,
-                  const ReferenceCache* references = nullptr, Activations activations = Activations::keep) const;
+                  const DitStepOptions& options = {}) const;
 
   // The pieces of step.
   at::Tensor conditioning(const at::Tensor& timestep, const DitPrepared& prepared) const;  // -> e (B, T)
