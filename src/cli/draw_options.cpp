@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "cli/lora_option.h"
+#include "cli/memory_option.h"
 #include "core/device.h"
 #include "core/dtype.h"
 #include "core/error.h"
@@ -33,6 +34,8 @@ void add_draw_options(CLI::App& command, DrawOptions& options) {
                             "], or earlier [first-block: ", kDefaultFirstBlockInterval, "]"));
   command.add_option("--dtype", options.dtype, "auto, float32, bfloat16 or float16")->capture_default_str();
   command.add_option("--device", options.device, "cpu, cuda[:n] or npu[:n]")->capture_default_str();
+  command.add_option("--memory", options.memory, "auto, low, or at most so much, like 6GiB: weights come and go")
+      ->capture_default_str();
   command.add_option("--threads", options.threads, "Processor threads; 0: one a core")
       ->capture_default_str()
       ->check(CLI::Range(0, 4096));
@@ -44,6 +47,8 @@ PipelineOptions prepare(const DrawOptions& options) {
   set_threads(options.threads);
   const at::Device device = open_device(parse_device(options.device));
   PipelineOptions out{.model = options.model, .device = device, .dtype = parse_dtype(options.dtype), .loras = {}};
+  out.memory = parse_memory(options.memory);
+  out.largest.guidance_scale = options.guidance;
   for (const std::string& each : options.loras) out.loras.push_back(parse_lora(each));
   return out;
 }

@@ -22,7 +22,7 @@ struct DrawOptions {
   std::string cache = "none";
   std::optional<double> cache_threshold;
   std::optional<int64_t> cache_interval;
-  std::string dtype = "auto", device = "cpu";
+  std::string dtype = "auto", device = "cpu", memory = "auto";
   int threads = 0;
   bool json = false, quiet = false;
 };

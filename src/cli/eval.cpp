@@ -149,18 +149,18 @@ struct Judge {
   }
 };
 
-int64_t picture_size(const EvalOptions& options, const Pipeline& pipeline) {
-  const int64_t size = options.size.value_or(pipeline.default_size());
+void check_size(int64_t size) {
   if (size < 32 || size > 1024 || size % 8 != 0) {
     fail(ErrorKind::usage, "pictures of ", size, " pixels a side cannot be judged: --size is a multiple of 8 from 32",
          " to 1024");
   }
-  return size;
 }
 
 int evaluate(const EvalOptions& options, bool scenes_given) {
   watch_interrupts(Patience::brief);
-  const PipelineOptions pipeline_options = prepare(options.draw);
+  PipelineOptions pipeline_options = prepare(options.draw);
+  if (options.size) check_size(*options.size);
+  pipeline_options.largest.width = pipeline_options.largest.height = options.size;
   GenerateRequest request = request_of(options.draw);
   request.prompt = "a scene";  // the settings are checked before the weights are read
   validate(request);
@@ -170,7 +170,8 @@ int evaluate(const EvalOptions& options, bool scenes_given) {
   progress.finish_line();
   if (!quiet) warn_of_unmatched(pipeline.loras());
 
-  const int64_t size = picture_size(options, pipeline);
+  const int64_t size = options.size.value_or(pipeline.default_size());
+  check_size(size);
   request.width = request.height = size;
   const world::World world = world::World::open({.size = size, .languages = options.languages});
   const std::vector<eval::EvalScene> scenes =

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -109,10 +110,20 @@ std::string tell_reuse(const PassCount& count) {
   return count.reused == 0 ? "" : concat(", ", count.reused, " of ", count.passes, " passes reused");
 }
 
+RequestOutline outline_of(const GenerateRequest& request, const std::vector<std::string>& prompts) {
+  RequestOutline out{.width = request.width, .height = request.height, .references = {}, .prompt_bytes = 0};
+  for (const Image& picture : request.references) out.references.push_back({picture.height, picture.width});
+  for (const std::string& prompt : prompts) {
+    out.prompt_bytes = std::max(out.prompt_bytes, static_cast<int64_t>(prompt.size()));
+  }
+  out.guidance_scale = request.guidance_scale;
+  return out;
+}
+
 int generate(const GenerateOptions& options, bool prompt_given) {
   watch_interrupts(Patience::brief);
   const bool quiet = options.draw.quiet;
-  const PipelineOptions pipeline_options = prepare(options.draw);
+  PipelineOptions pipeline_options = prepare(options.draw);
   GenerateRequest request = request_of(options.draw);
   request.width = options.width;
   request.height = options.height;
@@ -122,6 +133,7 @@ int generate(const GenerateOptions& options, bool prompt_given) {
     request.prompt = prompt;
     validate(request);
   }
+  pipeline_options.largest = outline_of(request, prompts);
   const fs::path output = options.output;
   check_output(output);
   if (!options.trace.empty()) check_folder_of(options.trace);
@@ -162,15 +174,18 @@ int generate(const GenerateOptions& options, bool prompt_given) {
     }
   }
   if (options.draw.json) {
-    const json summary = {
-        {"pictures", pictures},
-        {"model", options.draw.model},
-        {"loras", describe(pipeline.loras())},
-        {"device", options.draw.device},
-        {"dtype", dtype_name(pipeline.dtype())},
-        {"threads", thread_count()},
-        {"version", version_text()},
-        {"memory", {{"weight_bytes", pipeline.weight_bytes()}, {"peak_bytes", peak_resident_bytes()}}}};
+    const json summary = {{"pictures", pictures},
+                          {"model", options.draw.model},
+                          {"loras", describe(pipeline.loras())},
+                          {"device", options.draw.device},
+                          {"dtype", dtype_name(pipeline.dtype())},
+                          {"threads", thread_count()},
+                          {"version", version_text()},
+                          {"memory",
+                           {{"weight_bytes", pipeline.weight_bytes()},
+                            {"peak_bytes", peak_resident_bytes()},
+                            {"resident", pipeline.memory().resident},
+                            {"predicted_bytes", pipeline.memory().peak_bytes}}}};
     std::printf("%s\n", summary.dump(2, ' ', false, json::error_handler_t::replace).c_str());
   }
   return 0;

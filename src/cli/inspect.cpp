@@ -8,6 +8,8 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "cli/human_bytes.h"
+#include "cli/inspect_memory.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/safetensors.h"
@@ -23,6 +25,7 @@ using nlohmann::json;
 constexpr const char* kFooter = R"(Examples:
   glm-image inspect checkpoints/mini
   glm-image inspect model-00001-of-00004.safetensors --tensors
+  glm-image inspect ~/GLM-Image --dtype bfloat16 --device cuda --width 1536 --height 1024 --references 1
   glm-image inspect ~/GLM-Image --json)";
 
 // What a set of tensors adds up to.
@@ -79,16 +82,6 @@ json describe(const TensorInfo& info) {
           {"dtype", safetensors_dtype_name(info.dtype)},
           {"shape", info.shape},
           {"bytes", info.end - info.begin}};
-}
-
-std::string human(int64_t bytes) {
-  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  int unit = 0;
-  for (; value >= 1024 && unit < 4; ++unit) value /= 1024;
-  char text[48];
-  std::snprintf(text, sizeof text, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
-  return text;
 }
 
 std::string dtype_summary(const Totals& totals) {
@@ -172,7 +165,7 @@ void print_table(const std::vector<Part>& parts, const Totals& all, bool list_te
   std::printf("%-24s %-34s %8s %16s %12s  %s\n", "part", "kind", "tensors", "parameters", "on disk", "types");
   auto row = [](const std::string& name, const std::string& kind, const Totals& t) {
     std::printf("%-24s %-34s %8lld %16lld %12s  %s\n", name.c_str(), kind.c_str(), static_cast<long long>(t.tensors),
-                static_cast<long long>(t.parameters), human(t.bytes).c_str(), dtype_summary(t).c_str());
+                static_cast<long long>(t.parameters), human_bytes(t.bytes).c_str(), dtype_summary(t).c_str());
   };
   for (const Part& part : parts) row(part.name, part.kind, part.totals);
   row("all", "", all);
@@ -182,8 +175,8 @@ void print_table(const std::vector<Part>& parts, const Totals& all, bool list_te
                 part.adapter["ranks"].dump().c_str(), part.adapter["alphas"].dump().c_str(),
                 part.adapter["targets"].dump(-1, ' ', false, json::error_handler_t::replace).c_str());
   }
-  std::printf("weights in memory: float32 %s, bfloat16 or float16 %s\n", human(all.bytes_in(4)).c_str(),
-              human(all.bytes_in(2)).c_str());
+  std::printf("weights in memory: float32 %s, bfloat16 or float16 %s\n", human_bytes(all.bytes_in(4)).c_str(),
+              human_bytes(all.bytes_in(2)).c_str());
   if (!list_tensors) return;
   for (const Part& part : parts) {
     for (const json& tensor : part.tensors) {
@@ -193,7 +186,14 @@ void print_table(const std::vector<Part>& parts, const Totals& all, bool list_te
   }
 }
 
-int inspect(const fs::path& path, bool as_json, bool list_tensors) {
+struct InspectOptions {
+  std::string path;
+  bool json = false, tensors = false;
+  MemoryQuestion memory;
+};
+
+int inspect(const InspectOptions& options) {
+  const fs::path path = options.path;
   std::vector<Part> parts;
   if (fs::is_directory(path)) {
     parts = read_parts(path);
@@ -209,8 +209,10 @@ int inspect(const fs::path& path, bool as_json, bool list_tensors) {
   }
   Totals all;
   for (const Part& part : parts) all.add(part.totals);
-  if (!as_json) {
-    print_table(parts, all, list_tensors);
+  const json memory = draws_pictures(path) ? predict_memory(path, options.memory) : json();
+  if (!options.json) {
+    print_table(parts, all, options.tensors);
+    if (!memory.is_null()) print_memory(memory);
     return 0;
   }
   json out = {{"path", path.string()}, {"parts", json::array()}, {"total", all.to_json()}};
@@ -220,9 +222,10 @@ int inspect(const fs::path& path, bool as_json, bool list_tensors) {
     entry["kind"] = part.kind;
     entry["files"] = part.files;
     if (!part.adapter.is_null()) entry["adapter"] = part.adapter;
-    if (list_tensors) entry["tensor_list"] = part.tensors;
+    if (options.tensors) entry["tensor_list"] = part.tensors;
     out["parts"].push_back(std::move(entry));
   }
+  if (!memory.is_null()) out["memory"] = memory;
   std::printf("%s\n", out.dump(2).c_str());
   return 0;
 }
@@ -230,19 +233,23 @@ int inspect(const fs::path& path, bool as_json, bool list_tensors) {
 }  // namespace
 
 void add_inspect(CLI::App& app, Command& run) {
-  struct Options {
-    std::string path;
-    bool json = false, tensors = false;
-  };
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectOptions>();
   CLI::App* command =
       app.add_subcommand("inspect", "Tell what is in a checkpoint or a safetensors file, or what is wrong with it");
   command->footer(kFooter);
   command->add_option("path", options->path, "Folder of a checkpoint, of one part, or a .safetensors file")->required();
   command->add_flag("--tensors", options->tensors, "List every tensor");
+  command->add_option("--width", options->memory.width, "Memory: of a picture so wide; default: the model's own size");
+  command->add_option("--height", options->memory.height, "Memory: of a picture so high");
+  command
+      ->add_option("--references", options->memory.references, "Memory: with so many reference pictures of that size")
+      ->check(CLI::Range(int64_t{0}, static_cast<int64_t>(kMaxReferences)));
+  command->add_option("--dtype", options->memory.dtype, "Memory: auto, float32, bfloat16 or float16")
+      ->capture_default_str();
+  command->add_option("--device", options->memory.device, "Memory: of cpu, cuda or npu, which need not be there")
+      ->capture_default_str();
   command->add_flag("--json", options->json, "Print JSON");
-  command->callback(
-      [options, &run] { run = [options] { return inspect(options->path, options->json, options->tensors); }; });
+  command->callback([options, &run] { run = [options] { return inspect(*options); }; });
 }
 
 }  // namespace glmimage::cli

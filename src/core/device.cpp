@@ -1,6 +1,7 @@
 #include "core/device.h"
 
 #include <ATen/ops/ones.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/DeviceType.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <dlfcn.h>
@@ -9,9 +10,9 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
-#include <optional>
 
 #include "core/error.h"
+#include "core/memory.h"
 
 namespace glmimage {
 namespace {
@@ -154,6 +155,17 @@ at::Device open_device(const DeviceSpec& spec) {
     fail_device(spec.device, first_line(e.what()));
   }
   return spec.device;
+}
+
+std::optional<int64_t> free_bytes(const at::Device& device) {
+  if (device.is_cpu()) return free_memory_bytes();
+  auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));
+  if (!allocator) return std::nullopt;
+  try {
+    return static_cast<int64_t>(allocator->getMemoryInfo(device.index()).first);
+  } catch (const c10::NotImplementedError&) {
+    return std::nullopt;
+  }
 }
 
 std::string device_name(const at::Device& device) {

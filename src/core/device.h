@@ -2,6 +2,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "core/threads.h"
@@ -27,6 +29,10 @@ DeviceSpec parse_device(const std::string& text);
 //
 // Throws ErrorKind::device with one line: no such library, no driver, no such device.
 at::Device open_device(const DeviceSpec& spec);
+
+// Bytes that can still be allocated on the device (on a CPU free_memory_bytes), or nothing where its library cannot
+// tell.
+std::optional<int64_t> free_bytes(const at::Device& device);
 
 // "cpu", "cuda:0", "npu:0": the text parse_device reads.
 std::string device_name(const at::Device& device);

@@ -13,7 +13,6 @@ void Adapters::merge_into(ArModel& model) const {
   ParameterList list;
   model.list(list);
   merge_lora(list, ar);
-  model.fuse();  // again: what was joined on loading has new parts
 }
 
 void Adapters::merge_into(DitModel& model) const {

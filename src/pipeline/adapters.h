@@ -12,7 +12,7 @@ namespace glmimage {
 
 // All adapters of a pipeline as one, held to the configurations alone.
 struct Adapters {
-  void merge_into(ArModel& model) const;
+  void merge_into(ArModel& model) const;  // before it is fused
   void merge_into(DitModel& model) const;
 
   std::vector<LoraUse> uses;

@@ -59,16 +59,20 @@ Pipeline Pipeline::open(const PipelineOptions& options, Progress* progress) {
   return Pipeline(Parts::load(options, progress));
 }
 
-int64_t Pipeline::default_size() const { return parts_->vae.config.sample_size; }
+int64_t Pipeline::default_size() const { return parts_->models.vae.config.sample_size; }
 at::ScalarType Pipeline::dtype() const { return parts_->dtype; }
 int64_t Pipeline::weight_bytes() const { return parts_->weight_bytes; }
+const MemoryUse& Pipeline::memory() const { return parts_->memory; }
 const std::vector<LoraUse>& Pipeline::loras() const { return parts_->loras; }
 
 NamedTensors Pipeline::matrices() const {
+  if (!parts_->memory.resident) {
+    fail(ErrorKind::out_of_memory, "all weights have to stay in memory here, which has no room for them");
+  }
   NamedTensors out;
-  append_matrices(parts_->ar, out);
-  append_matrices(parts_->glyph, out);
-  append_matrices(parts_->dit, out);
+  append_matrices(parts_->models.ar, out);
+  append_matrices(parts_->models.glyph, out);
+  append_matrices(parts_->models.dit, out);
   return out;
 }
 
@@ -85,15 +89,17 @@ struct Pipeline::Request {
   std::vector<Reference> encode_pictures() const {
     const StageClock clock(result, "references");
     std::vector<Reference> references;
+    if (request.references.empty()) return references;
+    const Residency::Lease weights = parts.residency.lend({WeightPart::visual_tokenizer, WeightPart::vae_encoder});
     const int64_t count = static_cast<int64_t>(request.references.size());
     for (int64_t i = 0; i < count; ++i) {
       step(observer.progress, Stage::references, i, count);
       const ReferencePixels pixels = prepare_reference(request.references[static_cast<size_t>(i)], parts.preprocess);
-      references.push_back(encode_reference(pixels, parts.visual_tokenizer, parts.vae));
+      references.push_back(encode_reference(pixels, parts.models.visual_tokenizer, parts.models.vae));
       record(observer, concat("references.", i, ".token_ids"), references.back().tokens.ids);
       record(observer, concat("references.", i, ".latents"), references.back().latents);
     }
-    if (count > 0) step(observer.progress, Stage::references, count, count);
+    step(observer.progress, Stage::references, count, count);
     return references;
   }
 
@@ -108,40 +114,53 @@ struct Pipeline::Request {
       prior.sources.push_back(reference.tokens);
     }
     if (references.empty()) {
-      prompt.draft = draft_grid(prompt.target, parts.ar.config.draft_size);
+      prompt.draft = draft_grid(prompt.target, parts.models.ar.config.draft_size);
       prior.draft = Grid{prompt.draft->height, prompt.draft->width};
     }
     prior.input_ids = parts.chat.build(prompt).ids;
     prior.sampling = {.temperature = request.temperature.value_or(parts.generation.temperature),
                       .top_p = request.top_p.value_or(parts.generation.top_p),
                       .top_k = parts.generation.top_k};
+    const Residency::Lease weights = parts.residency.lend({WeightPart::ar});
     at::Generator generator = make_generator(request.seed);
-    PriorResult drawn = run_prior(parts.ar, prior, generator, observer.progress);
+    PriorResult drawn = run_prior(parts.models.ar, prior, generator, observer.progress);
     record(observer, "ar.input_ids", at::tensor(prior.input_ids, at::kLong).unsqueeze(0));
     record(observer, "ar.output_ids", drawn.output_ids);
     result.visual_tokens = drawn.output_ids.numel();
     return std::move(drawn.target);
   }
 
+  // The quoted strings of the prompt, and of none.
+  struct Glyphs {
+    at::Tensor prompt;  // (1, G, D)
+    at::Tensor empty;   // (1, 1, D)
+  };
+  Glyphs encode_strings() const {
+    step(observer.progress, Stage::glyphs, 0, 1);
+    const Residency::Lease weights = parts.residency.lend({WeightPart::glyph});
+    Glyphs out{encode_glyphs(parts.models.glyph, parts.byte_tokenizer, request.prompt),
+               encode_glyphs(parts.models.glyph, parts.byte_tokenizer, "")};
+    step(observer.progress, Stage::glyphs, 1, 1);
+    return out;
+  }
+
   // From noise to latents under the conditions. Noise is drawn in float32 on the CPU whatever the model's type and
   // device, so that a seed means the same everywhere.
   at::Tensor denoise_latents(const std::vector<Reference>& references, const VisualTokens& tokens) const {
-    step(observer.progress, Stage::glyphs, 0, 1);
-    const at::Tensor glyphs = encode_glyphs(parts.glyph, parts.byte_tokenizer, request.prompt);  // (1, G, D)
-    const at::Tensor negative = encode_glyphs(parts.glyph, parts.byte_tokenizer, "");            // (1, 1, D)
-    step(observer.progress, Stage::glyphs, 1, 1);
+    const auto [glyphs, negative] = encode_strings();
     const StageClock clock(result, "denoise");
-    const int64_t scale = parts.vae.config.scale();
+    const int64_t scale = parts.models.vae.config.scale();
     const at::Tensor noise =
-        at::randn({1, parts.dit.config.in_channels, size.drawn_height / scale, size.drawn_width / scale},
+        at::randn({1, parts.models.dit.config.in_channels, size.drawn_height / scale, size.drawn_width / scale},
                   make_generator(request.seed), at::TensorOptions(at::kFloat));  // (1, C, H/8, W/8)
     const at::Tensor prior_ids = upsample_to_prior(tokens);                      // (1, N)
     record(observer, "prior_token_ids", prior_ids);
     record(observer, "glyph.embeds", glyphs.to(at::kFloat));
     record(observer, "noise", noise);
-    const ReferenceCache cache = encode_references(parts.dit, references, observer.progress);
+    const Residency::Lease weights = parts.residency.lend({WeightPart::dit});
+    const ReferenceCache cache = encode_references(parts.models.dit, references, observer.progress);
     StepCache step_cache(request.cache, request.steps);
-    const at::Tensor latents = denoise({.model = parts.dit,
+    const at::Tensor latents = denoise({.model = parts.models.dit,
                                         .schedule = make_schedule(parts.scheduler, request.steps, prior_ids.size(1)),
                                         .noise = noise.to(parts.device),
                                         .glyphs = glyphs,
@@ -161,8 +180,9 @@ struct Pipeline::Request {
 
   // normalised latents (1, C, h, w) -> picture (1, 3, H, W) float32 in 0..1, as drawn
   at::Tensor decode(const at::Tensor& latents) const {
-    const at::Tensor raw = parts.vae.denormalise(latents.to(parts.vae.dtype()));
-    return (parts.vae.decode(raw).to(at::kFloat) * 0.5 + 0.5).clamp(0, 1).cpu();
+    const Residency::Lease weights = parts.residency.lend({WeightPart::vae_decoder});
+    const at::Tensor raw = parts.models.vae.denormalise(latents.to(parts.models.vae.dtype()));
+    return (parts.models.vae.decode(raw).to(at::kFloat) * 0.5 + 0.5).clamp(0, 1).cpu();
   }
 
   // The middle of what was drawn, in the size asked for.
@@ -180,7 +200,9 @@ struct Pipeline::Request {
 
 Image Pipeline::reconstruct(const Image& picture) const {
   const c10::InferenceMode inference;
-  const Vae& vae = parts_->vae;
+  const auto turn = parts_->residency.take_turn();
+  const Residency::Lease weights = parts_->residency.lend({WeightPart::vae_encoder, WeightPart::vae_decoder});
+  const Vae& vae = parts_->models.vae;
   const at::Tensor unit = to_tensor(picture).permute({2, 0, 1}).unsqueeze(0).to(at::kFloat) / 255;  // (1, 3, H, W)
   const at::Tensor raw = vae.encode((unit * 2 - 1).to(vae.device(), vae.dtype())).mean;
   return from_unit_tensor((vae.decode(raw).to(at::kFloat) * 0.5 + 0.5).cpu());
@@ -189,6 +211,7 @@ Image Pipeline::reconstruct(const Image& picture) const {
 GenerateResult Pipeline::generate(const GenerateRequest& request, const RequestObserver& observer) const {
   validate(request);
   const c10::InferenceMode inference;
+  const auto turn = parts_->residency.take_turn();
   GenerateResult result;
   result.seed = request.seed;
   const Request run{*parts_, request, observer, result, resolve_size(request, default_size(), default_size())};

@@ -12,6 +12,7 @@
 
 #include "core/image.h"
 #include "core/safetensors.h"
+#include "pipeline/memory_limit.h"
 #include "pipeline/progress.h"
 #include "pipeline/request.h"
 #include "pipeline/step_cache.h"
@@ -36,6 +37,8 @@ struct PipelineOptions {
   at::Device device = at::Device(at::kCPU);  // its library is already loaded (core/device.h)
   std::optional<at::ScalarType> dtype;       // float32, bfloat16, float16; unset: chosen by device and memory
   std::vector<LoraChoice> loras;             // merged into the weights, in float32, all at once
+  MemoryLimit memory = {};
+  RequestOutline largest = {};  // the largest request memory is planned for
 };
 
 // What a caller may want to see of one request, beside its result. All members are optional.
@@ -73,9 +76,11 @@ class Pipeline {
   int64_t default_size() const;  // pixels a side, the VAE's sample_size
   at::ScalarType dtype() const;
   int64_t weight_bytes() const;               // of all parts, in the type they are held in
+  const MemoryUse& memory() const;            // what was planned for
   const std::vector<LoraUse>& loras() const;  // as in the options
   // The matrices of floats of the language model, the glyph encoder and the transformer by their names in the
   // checkpoint, (out, in) each, as they lie in memory: not to be written to.
+  // Throws ErrorKind::out_of_memory where weights come and go.
   NamedTensors matrices() const;
 
  private:

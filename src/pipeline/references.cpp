@@ -111,6 +111,11 @@ ReferenceFit fit_reference(PixelSize picture, const PreprocessConfig& config) {
   return {crop, nearest_legal(inside(height), inside(width), limits)};
 }
 
+PixelSize encoded_size(PixelSize picture, const PreprocessConfig& config) {
+  const PixelSize fitted = fits_as_it_is(picture, config) ? picture : fit_reference(picture, config).size;
+  return {floor_to(fitted.height, kPixelsPerDitToken), floor_to(fitted.width, kPixelsPerDitToken)};
+}
+
 ReferencePixels prepare_reference(const Image& picture, const PreprocessConfig& config) {
   const PixelSize size = {picture.height, picture.width};
   if (fits_as_it_is(size, config)) return views(picture, config);

@@ -31,6 +31,9 @@ struct ReferenceFit {
 // Throws ErrorKind::usage for an empty picture, ErrorKind::checkpoint when the preprocessor allows no size at all.
 ReferenceFit fit_reference(PixelSize picture, const PreprocessConfig& config);
 
+// The size at which a picture of this size is encoded by the VAE. Throws as fit_reference does.
+PixelSize encoded_size(PixelSize picture, const PreprocessConfig& config);
+
 // What the two encoders are fed.
 struct ReferencePixels {
   Patches patches;    // for the visual tokenizer

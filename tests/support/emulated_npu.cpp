@@ -41,6 +41,7 @@ int64_t EmulatedNpu::bytes_to_host() const { return count("emulated_npu_bytes_to
 int64_t EmulatedNpu::bytes_to_device() const { return count("emulated_npu_bytes_to_device"); }
 int64_t EmulatedNpu::allocated_bytes() const { return count("emulated_npu_allocated_bytes"); }
 void EmulatedNpu::offer_operators(bool offer) const { entry<void(bool)>("emulated_npu_offer_operators")(offer); }
+int64_t EmulatedNpu::peak_bytes() const { return count("emulated_npu_peak_bytes"); }
 int64_t EmulatedNpu::live_bytes() const { return count("emulated_npu_live_bytes"); }
 
 }  // namespace glmimage::test

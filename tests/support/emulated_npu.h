@@ -14,6 +14,7 @@ namespace glmimage::test {
 // CPU generators. With EMULATED_NPU_REPORT=<file> a process leaves counts behind when it ends, as JSON:
 //   {"ops": {"aten::mm": 12, ...}, "bytes_to_device": n, "bytes_to_host": n, "peak_bytes": n}
 // EMULATED_NPU_OPERATORS=1 makes it offer torch_npu's fused operators (emulated_npu/vendor.h).
+// EMULATED_NPU_MEMORY=<bytes> is all the memory it has: what goes beyond fails as out of memory.
 // EMULATED_NPU_BROKEN=<text> makes its initialisation fail with that text.
 std::filesystem::path emulated_npu_library();
 
@@ -29,6 +30,7 @@ class EmulatedNpu {
   int64_t bytes_to_host() const;    // copied since reset_counts(), but for what operators move to compute
   int64_t bytes_to_device() const;  // likewise
   int64_t allocated_bytes() const;  // since reset_counts(), freed ones too
+  int64_t peak_bytes() const;       // the most that was allocated since reset_counts()
   int64_t live_bytes() const;       // allocated on the device now
   // With torch_npu's fused operators (emulated_npu/vendor.h), or without, as at first.
   void offer_operators(bool offer) const;

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -119,6 +120,19 @@ bool Process::wait_for_error_text(const std::string& text) {
 std::string Process::environment() const {
   std::ifstream file("/proc/" + std::to_string(pid_) + "/environ", std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+int64_t Process::peak_of(const std::string& field) {
+  int64_t peak = 0;
+  while (!ended() && Clock::now() < deadline_) {
+    std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+    for (std::string line; std::getline(status, line);) {
+      if (!line.starts_with(field + ":")) continue;
+      peak = std::max<int64_t>(peak, 1024 * std::stoll(line.substr(field.size() + 1)));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return peak;
 }
 
 void Process::send(int signal) {

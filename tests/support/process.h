@@ -38,6 +38,9 @@ class Process {
   // Until standard error holds `text`; false when the child ended, or the time limit passed, without it.
   bool wait_for_error_text(const std::string& text);
   void send(int signal);
+  // Until the child ends: the most that a line of /proc/<pid>/status ("RssAnon") said, in bytes, looked at every
+  // millisecond.
+  int64_t peak_of(const std::string& field);
   std::string environment() const;  // as the system shows it: NAME=value, each ended by a zero byte
   ProcessResult wait();
 

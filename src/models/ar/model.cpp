@@ -47,12 +47,17 @@ ArModel::ArModel(ArConfig c)
   for (int64_t i = 0; i < config.layers; ++i) layers.emplace_back(config);
 }
 
-ArModel ArModel::load(const std::filesystem::path& folder, const Placement& placement) {
+ArModel ArModel::open(const std::filesystem::path& folder, const Placement& placement) {
   ArModel model(ArConfig::from_json(JsonObject::open(folder / "config.json")));
   ParameterList parameters;
   model.list(parameters);
   load_parameters(parameters, WeightFiles::open(folder), placement, ar_ignored_prefixes());
   take_device_form(parameters, kernels::Tokens::few);
+  return model;
+}
+
+ArModel ArModel::load(const std::filesystem::path& folder, const Placement& placement) {
+  ArModel model = open(folder, placement);
   model.fuse();
   return model;
 }
@@ -115,6 +120,7 @@ at::Tensor ArModel::logits(const at::Tensor& hidden) const { return lm_head(hidd
 
 at::Tensor ArModel::run(at::Tensor x, const Rope& rope, const ArContext& context, Activations activations) const {
   for (size_t i = 0; i < layers.size(); ++i) {
+    const LayerTurn turn(listener, i);
     const int64_t number = static_cast<int64_t>(i);
     if (activations == Activations::keep) {
       x = layers[i](x, rope, context, number);  // (B, T, D)

@@ -13,6 +13,7 @@
 #include "models/ar/kv_cache.h"
 #include "models/ar/layer.h"
 #include "models/ar/mrope.h"
+#include "models/layers/layer_turn.h"
 #include "models/layers/layers.h"
 #include "models/layers/recompute.h"
 
@@ -23,7 +24,9 @@ namespace glmimage {
 // Source: transformers 5.17, models/glm_image (GlmImageTextModel and lm_head).
 struct ArModel {
   explicit ArModel(ArConfig config);
-  // Opens vision_language_encoder/ (config.json and weights) and fuses for inference.
+  // Opens vision_language_encoder/ (config.json and weights). Throws ErrorKind::checkpoint.
+  static ArModel open(const std::filesystem::path& folder, const Placement& placement);
+  // The same, fused for inference.
   static ArModel load(const std::filesystem::path& folder, const Placement& placement);
   // Names as in the checkpoint: model.language_model.…, lm_head.weight.
   void list(ParameterList& list);
@@ -55,6 +58,7 @@ struct ArModel {
   std::vector<ArLayer> layers;
   RmsNorm norm;
   Linear lm_head;
+  LayerListener* listener = nullptr;  // of `layers`
 
  private:
   at::Tensor run(at::Tensor x, const Rope& rope, const ArContext& context, Activations activations) const;

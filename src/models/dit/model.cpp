@@ -163,6 +163,7 @@ at::Tensor DitModel::step(const at::Tensor& latents, const at::Tensor& timestep,
       const at::Tensor rest = options.blocks->shortcut(static_cast<int64_t>(i), h.image);  // (B, N, D) or undefined
       if (rest.defined()) return finish(rest, e, prepared.grid);
     }
+    const LayerTurn turn(listener, i);
     if (references) context.references = &references->blocks[i];
     const bool last = i + 1 == transformer_blocks.size();
     h = transformer_blocks[i].run(h, e, context, last ? GlyphOutput::drop : GlyphOutput::keep, options.activations);
@@ -182,9 +183,11 @@ void DitModel::write_references(const DitInput& input, ReferenceCache& reference
   DitAttention context = {.rope = prepared.rope, .key_bias = key_bias(prepared, nullptr, input.latents.size(0))};
   std::vector<KeyValue> pass(transformer_blocks.size());
   for (size_t i = 0; i + 1 < transformer_blocks.size(); ++i) {
+    const LayerTurn turn(listener, i);
     context.written = &pass[i];
     h = transformer_blocks[i].run(h, e, context, GlyphOutput::keep, activations);
   }
+  const LayerTurn turn(listener, transformer_blocks.size() - 1);
   pass.back() = transformer_blocks.back().keys_and_values(h, e, context);
   references.append(std::move(pass));
 }

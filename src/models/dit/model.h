@@ -13,6 +13,7 @@
 #include "models/dit/config.h"
 #include "models/dit/references.h"
 #include "models/dit/rope.h"
+#include "models/layers/layer_turn.h"
 #include "models/layers/recompute.h"
 #include "models/tokens.h"
 
@@ -91,6 +92,7 @@ struct DitModel {
   std::vector<DitBlock> transformer_blocks;
   Linear norm_out;  // "norm_out.linear"
   Linear proj_out;
+  LayerListener* listener = nullptr;  // of `transformer_blocks`
 
  private:
   at::Tensor patchify(const at::Tensor& latents) const;

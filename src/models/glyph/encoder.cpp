@@ -142,7 +142,10 @@ at::Tensor GlyphEncoder::forward(const at::Tensor& ids, const at::Tensor& mask) 
   }
   at::Tensor x = shared(ids);                             // (B, T, width)
   const at::Tensor bias = score_bias(ids.size(1), mask);  // (B or 1, heads, T, T)
-  for (const GlyphBlock& block : blocks) x = block(x, bias);
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const LayerTurn turn(listener, i);
+    x = blocks[i](x, bias);
+  }
   return norm(final_layer_norm, x);
 }
 

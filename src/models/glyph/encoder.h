@@ -9,6 +9,7 @@
 
 #include "core/parameters.h"
 #include "models/glyph/config.h"
+#include "models/layers/layer_turn.h"
 #include "models/layers/layers.h"
 
 namespace glmimage {
@@ -55,6 +56,7 @@ struct GlyphEncoder {
   Embedding relative_attention_bias;  // in block 0, used by every block
   std::vector<GlyphBlock> blocks;
   RmsNorm final_layer_norm;
+  LayerListener* listener = nullptr;  // of `blocks`
 
  private:
   at::Tensor score_bias(int64_t tokens, const at::Tensor& mask) const;

@@ -112,8 +112,11 @@ at::Tensor VisionTower::positions(Grid grid) const {
 
 at::Tensor VisionTower::operator()(const at::Tensor& patches, Grid grid, Activations activations) const {
   at::Tensor x = embed(patches) + positions(grid);  // (B, n, E)
-  for (const VisionBlock& block : blocks) {
-    const auto run = [&block](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> { return {block(in[0])}; };
+  for (size_t i = 0; i < blocks.size(); ++i) {
+    const LayerTurn turn(listener, i);
+    const auto run = [&block = blocks[i]](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
+      return {block(in[0])};
+    };
     x = run_block(activations, run, {x})[0];
   }
   return x;

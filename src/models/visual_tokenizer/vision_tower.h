@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/parameters.h"
+#include "models/layers/layer_turn.h"
 #include "models/layers/layers.h"
 #include "models/layers/recompute.h"
 #include "models/tokens.h"
@@ -47,6 +48,7 @@ struct VisionTower {
   Conv2d patch_embed;            // patch_embed.proj, stride = kernel: a linear map of each patch
   Embedding position_embedding;  // embeddings.position_embedding (table_side², E)
   std::vector<VisionBlock> blocks;
+  LayerListener* listener = nullptr;  // of `blocks`
 };
 
 }  // namespace glmimage

@@ -58,6 +58,10 @@ class Counters {
     std::lock_guard<std::mutex> lock(mutex_);
     return allocated_;
   }
+  int64_t peak() const {
+    std::lock_guard<std::mutex> lock(mutex_);
+    return peak_;
+  }
   nlohmann::json report() const {
     std::lock_guard<std::mutex> lock(mutex_);
     return {{"ops", ops_}, {"bytes_to_device", to_device_}, {"bytes_to_host", to_host_}, {"peak_bytes", peak_}};

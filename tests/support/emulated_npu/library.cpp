@@ -97,5 +97,6 @@ int64_t emulated_npu_bytes_to_host() { return emulated_npu::counters().to_host()
 int64_t emulated_npu_bytes_to_device() { return emulated_npu::counters().to_device(); }
 int64_t emulated_npu_allocated_bytes() { return emulated_npu::counters().allocated(); }
 void emulated_npu_offer_operators(bool offer) { emulated_npu::offer_vendor_operators(offer); }
+int64_t emulated_npu_peak_bytes() { return emulated_npu::counters().peak(); }
 int64_t emulated_npu_live_bytes() { return emulated_npu::counters().live(); }
 }

@@ -1,11 +1,13 @@
 #include "memory.h"
 
 #include <ATen/ops/from_blob.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <string>
 
 #include "counters.h"
 
@@ -28,11 +30,23 @@ void free_block(void* context) {
   delete block;
 }
 
-class DeviceAllocator final : public c10::Allocator {
+// Bytes the device has, from EMULATED_NPU_MEMORY; 0: no limit.
+int64_t capacity() {
+  static const int64_t bytes = [] {
+    const char* text = std::getenv("EMULATED_NPU_MEMORY");
+    return text && *text ? std::stoll(text) : 0;
+  }();
+  return bytes;
+}
+
+class DeviceAllocator final : public c10::DeviceAllocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
     const c10::Device device(c10::DeviceType::PrivateUse1, 0);
     if (bytes == 0) return {nullptr, nullptr, &c10::detail::deleteNothing, device};
+    const int64_t free = capacity() - counters().live();
+    TORCH_CHECK_WITH(OutOfMemoryError, capacity() == 0 || static_cast<int64_t>(bytes) <= free,
+                     "NPU out of memory. Tried to allocate ", bytes, " bytes; of ", capacity(), " are ", free, " free");
     void* host = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
     if (!host) throw std::bad_alloc();
     // Fresh device memory holds anything; NaNs make a read of it show.
@@ -43,6 +57,16 @@ class DeviceAllocator final : public c10::Allocator {
   }
   void copy_data(void* dest, const void* src, size_t count) const override {
     std::memcpy(host_address(dest), host_address(src), count);
+  }
+  bool initialized() override { return true; }
+  void emptyCache(c10::MempoolId_t) override {}  // keeps none
+  void recordStream(const c10::DataPtr&, c10::Stream) override {}
+  c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex) override { return {}; }
+  void resetAccumulatedStats(c10::DeviceIndex) override {}
+  void resetPeakStats(c10::DeviceIndex) override {}
+  std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex device) override {
+    if (capacity() == 0) return c10::DeviceAllocator::getMemoryInfo(device);  // as a library that cannot tell
+    return {static_cast<size_t>(capacity() - counters().live()), static_cast<size_t>(capacity())};
   }
 };
 

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstddef>
+
+namespace glmimage {
+
+// Hears which layer of a model is about to run and when it has run. Whoever lends a model its weights layer by layer
+// listens and fills and empties the layer's tensors; models know nothing else of it.
+class LayerListener {
+ public:
+  virtual ~LayerListener() = default;
+  virtual void before(size_t layer) = 0;
+  virtual void after(size_t layer) noexcept = 0;
+};
+
+// Lasts as long as one layer runs. Nobody listens where all weights are in memory, as while training.
+class LayerTurn {
+ public:
+  LayerTurn(LayerListener* listener, size_t layer) : listener_(listener), layer_(layer) {
+    if (listener_) listener_->before(layer_);
+  }
+  ~LayerTurn() {
+    if (listener_) listener_->after(layer_);
+  }
+  LayerTurn(const LayerTurn&) = delete;
+  LayerTurn& operator=(const LayerTurn&) = delete;
+
+ private:
+  LayerListener* listener_;
+  size_t layer_;
+};
+
+}  // namespace glmimage
