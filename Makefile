@@ -26,9 +26,11 @@ test: setup $(BUILD)/build.ninja
 	@cmake --build $(BUILD)
 	@ctest --test-dir $(BUILD) --output-on-failure
 
+# Peers are measured where they are named: BENCH_PYTHON=…/bin/python, BENCH_GGML=clone or a checkout (docs/performance.md).
 bench: setup $(BUILD)/build.ninja
-	@cmake --build $(BUILD) --target bench
-	@$(BUILD)/bench/bench_pipeline
+	@cmake --build $(BUILD) --target bench glm-image
+	@bench/compare/run --build $(BUILD) --json $(BUILD)/bench/results.json \
+	  $(if $(BENCH_PYTHON),--python $(BENCH_PYTHON)) $(if $(BENCH_GGML),--ggml $(BENCH_GGML)) $(BENCH_ARGS)
 
 check: lint arrows
 	@scripts/format --check

@@ -7,19 +7,38 @@ import os
 import platform
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 
-def run_program(command, threads, out):
-    """Runs one program, which writes to `out` -> its JSON."""
+def run_program(command, threads, out, limit=None):
+    """Runs one program, which writes to `out`, at most `limit` seconds -> its JSON. Exits where it fails."""
     command = [*map(str, command), "--threads", str(threads), "--out", str(out)]
+    run_command(command, threads, limit)
+    return json.loads(out.read_text())
+
+
+def run_command(command, threads, limit=None):
+    """Runs a command, its output among the messages -> its wall time in seconds and its peak of memory in bytes."""
     environment = dict(os.environ)
     if threads:
         environment["OMP_NUM_THREADS"] = str(threads)
-    print("+ " + " ".join(command), file=sys.stderr)
-    if subprocess.run(command, env=environment, stdout=sys.stderr).returncode != 0:
-        sys.exit(f"{Path(sys.argv[0]).name}: this failed: {' '.join(command)}")
-    return json.loads(out.read_text())
+    print("+ " + " ".join(map(str, command)), file=sys.stderr, flush=True)
+    began = time.perf_counter()
+    process = subprocess.Popen([*map(str, command)], env=environment, stdout=sys.stderr)
+    watch = threading.Timer(limit, process.kill) if limit else None
+    if watch:
+        watch.start()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if watch:
+        watch.cancel()
+    if process.returncode != 0:
+        reason = f"not within {limit} s" if limit and seconds > limit else f"exit code {process.returncode}"
+        sys.exit(f"{Path(sys.argv[0]).name}: this failed ({reason}): {' '.join(map(str, command))}")
+    return seconds, usage.ru_maxrss * 1024
 
 
 def fastest_of(runs, key):

@@ -1,0 +1,57 @@
+#include "bench/weights.h"
+
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
+
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/rng.h"
+#include "kernels/linear.h"
+
+namespace glmimage::bench {
+
+const std::vector<std::string>& Format::names() {
+  static const std::vector<std::string> all = {"float32", "bfloat16", "float16", "int8", "int4"};
+  return all;
+}
+
+Format Format::of(const std::string& name) {
+  if (name == "int8") return {name, at::kBFloat16, 8};
+  if (name == "int4") return {name, at::kBFloat16, 4};
+  return {name, parse_dtype(name).value_or(at::kFloat), 0};
+}
+
+// Not init_parameters: modulations that begin at zero would multiply everything by zero.
+void fill(const ParameterList& list, at::ScalarType dtype) {
+  constexpr double kSpread = 0.02;
+  at::Generator generator = make_generator(1);
+  for (const Parameter& p : list) {
+    *p.tensor = p.init.kind == Init::Kind::ones
+                    ? at::ones(p.shape, dtype)
+                    : at::randn(p.shape, generator, at::TensorOptions(at::kFloat)).mul_(kSpread).to(dtype);
+    if (p.scale) *p.scale = at::Tensor();
+  }
+}
+
+void quantise_layers(const ParameterList& list, int64_t bits) {
+  if (bits == 0) return;
+  for (const Parameter& p : list) {
+    const bool head = p.name.starts_with("lm_head"), table = p.name.find("embed") != std::string::npos;
+    if (!p.scale || head || table || p.name.find("norm1") != std::string::npos) continue;
+    const kernels::Quantised few = kernels::quantise(*p.tensor, bits, p.shape[1] % 64 == 0 ? 64 : 0);
+    *p.tensor = few.q;
+    *p.scale = few.scale;
+  }
+}
+
+at::Tensor noise(at::IntArrayRef shape, at::ScalarType dtype) {
+  return at::randn(shape, make_generator(2), at::TensorOptions(at::kFloat)).to(dtype);
+}
+
+int64_t bytes_of(const ParameterList& list) {
+  int64_t bytes = 0;
+  for (const Parameter& p : list) bytes += p.bytes();
+  return bytes;
+}
+
+}  // namespace glmimage::bench

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/parameters.h"
+
+namespace glmimage::bench {
+
+// What a piece of work is computed in. Names: float32, bfloat16, float16; int8 and int4 have their matrices in few
+// bits, groups of 64, and all else in bfloat16.
+struct Format {
+  std::string name = "float32";
+  at::ScalarType dtype = at::kFloat;  // of activations, and of weights that are not in few bits
+  int64_t bits = 0;                   // of the matrices; 0: as dtype says
+
+  static const std::vector<std::string>& names();
+  static Format of(const std::string& name);  // throws ErrorKind::usage
+};
+
+// Random weights for what `list` names.
+void fill(const ParameterList& list, at::ScalarType dtype);
+
+// The listed matrices in `bits`, as `glm-image quantize` takes them: those of layers, without modulations. 0: nothing.
+void quantise_layers(const ParameterList& list, int64_t bits);
+
+// Random numbers, always the same.
+at::Tensor noise(at::IntArrayRef shape, at::ScalarType dtype);
+
+int64_t bytes_of(const ParameterList& list);
+
+}  // namespace glmimage::bench
