@@ -239,8 +239,9 @@ TEST_F(Quantize, BadListsOfPromptsAreRefusedBeforeAnythingIsDrawn) {
     refused(empty, {"empty.txt", "no prompt"});
     refused(latin, {"latin.txt:2", "UTF-8"});
     refused(model, {"2000000 bytes"});
-    expect_failure(quantize(kMini, folder / "small", {"--dit", "int8", option, good, concat(option, "-steps"), "0"}), 2,
-                   {"steps"});
+    expect_failure(
+        quantize(kMini, folder / "small", {"--dit", "int8", option, good, std::string(option) + "-steps", "0"}), 2,
+        {"steps"});
   }
   expect_failure(quantize(kMini, folder / "small", {"--dit", "int8", "--check-scenes", "2", "--check-steps", "0"}), 2,
                  {"steps"});
