@@ -15,6 +15,7 @@
 #include "core/safetensors.h"
 #include "core/weight_files.h"
 #include "models/lora/file.h"
+#include "pipeline/request.h"
 
 namespace glmimage::cli {
 namespace {

@@ -23,7 +23,7 @@ struct RequestShape {
 struct Arithmetic {
   bool fused_attention = true;  // scores are never all in memory
   bool one_pass = true;         // kernels with a twin (docs/add_a_kernel.md) make nothing on the way
-  bool host = true;             // convolutions copy into layouts of their own, in memory that counts
+  bool host = true;             // a processor: its attention of bfloat16 packs keys and values
   static Arithmetic of(at::Device device, at::ScalarType dtype);
 };
 

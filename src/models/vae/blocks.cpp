@@ -7,7 +7,6 @@
 #include <ATen/ops/upsample_nearest2d.h>
 
 #include "kernels/attention.h"
-#include "models/vae/strips.h"
 
 namespace glmimage {
 namespace {
@@ -29,15 +28,17 @@ at::Tensor plain_norm_silu_conv(const GroupNorm& norm, const Conv2d& conv, const
 
 }  // namespace
 
-at::Tensor finish(const GroupNorm& norm, const Conv2d& conv, const at::Tensor& x) {
-  return is_followed(x, norm, conv) ? plain_norm_silu_conv(norm, conv, x) : norm_silu_conv(norm, conv, x);
+at::Tensor finish(const GroupNorm& norm, const Conv2d& conv, const at::Tensor& x, Statistics statistics) {
+  return is_followed(x, norm, conv) ? plain_norm_silu_conv(norm, conv, x)
+                                    : norm_silu_conv(norm, conv, x, {.statistics = statistics});
 }
 
-VaeResnet::VaeResnet(int64_t in, int64_t out, int64_t groups)
+VaeResnet::VaeResnet(int64_t in, int64_t out, int64_t groups, Statistics statistics)
     : norm1(groups, in, kVaeNormEps),
       norm2(groups, out, kVaeNormEps),
       conv1(in, out, 3, 1, 1),
-      conv2(out, out, 3, 1, 1) {
+      conv2(out, out, 3, 1, 1),
+      limits{.statistics = statistics} {
   if (in != out) conv_shortcut.emplace(in, out, 1);
 }
 
@@ -55,11 +56,11 @@ void VaeResnet::replace(at::Tensor& x) const {
     x = (conv_shortcut ? (*conv_shortcut)(x) : x) + h;
     return;
   }
-  at::Tensor h = norm_silu_conv(norm1, conv1, x);  // (B, out, H, W)
+  at::Tensor h = norm_silu_conv(norm1, conv1, x, limits);  // (B, out, H, W)
   if (conv_shortcut) {
-    skip_and_add(*conv_shortcut, x, norm2, conv2, std::move(h));
+    skip_and_add(*conv_shortcut, x, norm2, conv2, std::move(h), limits);
   } else {
-    add_norm_silu_conv(norm2, conv2, h, x);
+    add_norm_silu_conv(norm2, conv2, h, x, limits);
   }
 }
 
@@ -84,8 +85,8 @@ at::Tensor VaeAttention::operator()(const at::Tensor& x) const {
   return x + y.squeeze(1).transpose(1, 2).reshape(x.sizes());
 }
 
-VaeMidBlock::VaeMidBlock(int64_t width, int64_t groups, bool with_attention) {
-  for (int i = 0; i < 2; ++i) resnets.emplace_back(width, width, groups);
+VaeMidBlock::VaeMidBlock(int64_t width, int64_t groups, bool with_attention, Statistics statistics) {
+  for (int i = 0; i < 2; ++i) resnets.emplace_back(width, width, groups, statistics);
   if (with_attention) attention.emplace(width, groups);
 }
 
@@ -100,8 +101,9 @@ void VaeMidBlock::replace(at::Tensor& x) const {
   resnets[1].replace(x);
 }
 
-VaeBlock::VaeBlock(int64_t in, int64_t out, int64_t layers, int64_t groups, Rescale rescale) : rescale(rescale) {
-  for (int64_t i = 0; i < layers; ++i) resnets.emplace_back(i == 0 ? in : out, out, groups);
+VaeBlock::VaeBlock(int64_t in, int64_t out, int64_t layers, int64_t groups, Rescale rescale, Statistics statistics)
+    : rescale(rescale) {
+  for (int64_t i = 0; i < layers; ++i) resnets.emplace_back(i == 0 ? in : out, out, groups, statistics);
   if (rescale == Rescale::half) sampler.emplace(out, out, 3, 2, 0);
   if (rescale == Rescale::twice) sampler.emplace(out, out, 3, 1, 1);
 }

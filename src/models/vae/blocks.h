@@ -8,6 +8,7 @@
 
 #include "core/parameters.h"
 #include "models/layers/layers.h"
+#include "models/vae/strips.h"
 
 namespace glmimage {
 
@@ -19,17 +20,18 @@ namespace glmimage {
 constexpr double kVaeNormEps = 1e-6;
 
 // conv(silu(norm(x))), the end of both halves of the VAE.
-at::Tensor finish(const GroupNorm& norm, const Conv2d& conv, const at::Tensor& x);
+at::Tensor finish(const GroupNorm& norm, const Conv2d& conv, const at::Tensor& x, Statistics statistics);
 
 // skip(x) + conv2(silu(norm2(conv1(silu(norm1(x)))))); skip is a 1x1 convolution where the width changes, else nothing.
 struct VaeResnet {
-  VaeResnet(int64_t in, int64_t out, int64_t groups);
+  VaeResnet(int64_t in, int64_t out, int64_t groups, Statistics statistics);
   void list(ParameterList& list, const std::string& prefix);
   void replace(at::Tensor& x) const;  // (B, in, H, W) -> (B, out, H, W)
 
   GroupNorm norm1, norm2;
   Conv2d conv1, conv2;
   std::optional<Conv2d> conv_shortcut;
+  StripLimits limits;
 };
 
 // x + to_out(attention(norm(x))) over all pixels, one head.
@@ -44,7 +46,7 @@ struct VaeAttention {
 
 // Two resnets, with attention between them where the configuration asks for it.
 struct VaeMidBlock {
-  VaeMidBlock(int64_t width, int64_t groups, bool with_attention);
+  VaeMidBlock(int64_t width, int64_t groups, bool with_attention, Statistics statistics);
   void list(ParameterList& list, const std::string& prefix);
   void replace(at::Tensor& x) const;
 
@@ -58,7 +60,7 @@ enum class Rescale { none, half, twice };
 // Resnets, then a change of size. half: a 3x3 convolution of stride 2 after one row and column of zeros at the bottom
 // and the right; twice: nearest-neighbour doubling, then a 3x3 convolution.
 struct VaeBlock {
-  VaeBlock(int64_t in, int64_t out, int64_t layers, int64_t groups, Rescale rescale);
+  VaeBlock(int64_t in, int64_t out, int64_t layers, int64_t groups, Rescale rescale, Statistics statistics);
   void list(ParameterList& list, const std::string& prefix);
   void replace(at::Tensor& x) const;
 

@@ -1,9 +1,12 @@
 #include "models/vae/strips.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/native_group_norm.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
@@ -46,11 +49,24 @@ at::Tensor empty_picture(at::IntArrayRef sizes, const at::Tensor& part, const at
   return at::empty(sizes, part.options().memory_format(like.suggest_memory_format()));
 }
 
+// What norm makes of each channel (kernels::group_norm_factors), (2, B, C).
+at::Tensor factors_of(const GroupNorm& norm, const at::Tensor& x, Statistics statistics) {
+  const bool naive =
+      statistics == Statistics::as_aten && x.is_cpu() && x.scalar_type() == at::kFloat && !x.is_contiguous();
+  if (!naive) return kernels::group_norm_factors(x, norm.groups, norm.weight, norm.bias, norm.eps);
+  const int64_t batch = x.size(0), channels = x.size(1);
+  const auto [y, mean, inverse] = at::native_group_norm(x, norm.weight, norm.bias, batch, channels,
+                                                        x.size(2) * x.size(3), norm.groups, norm.eps);  // (B, G) each
+  const at::Tensor factor = inverse.unsqueeze(-1) * norm.weight.view({1, norm.groups, -1});             // (B, G, C/G)
+  const at::Tensor added = norm.bias.view({1, norm.groups, -1}) - mean.unsqueeze(-1) * factor;
+  return at::stack({factor.reshape({batch, channels}), added.reshape({batch, channels})});
+}
+
 // Calls place(first, part) with rows of conv(silu(norm(x))).
 template <typename Place>
 void norm_silu_conv_strips(const GroupNorm& norm, const Conv2d& conv, const at::Tensor& x, const StripLimits& limits,
                            const Place& place) {
-  const at::Tensor factors = kernels::group_norm_factors(x, norm.groups, norm.weight, norm.bias, norm.eps);
+  const at::Tensor factors = factors_of(norm, x, limits.statistics);
   for_each_strip(x.size(2), strips_of(x, conv.in + conv.out, limits), [&](int64_t first, int64_t last) {
     const Rows rows(x, first - 1, last + 1);
     const at::Tensor strip = rows.with_zeros(kernels::scaled_silu(rows.inside, factors));  // (B, in, rows + 2, W)

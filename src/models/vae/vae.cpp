@@ -16,14 +16,14 @@ at::Tensor channel_values(const std::vector<double>& values, const at::Tensor& l
 
 // Activations in the model's type and in the memory layout that suits it; every layer keeps the layout it is given.
 // On a CPU channels_last: bfloat16 convolutions are up to 28 times faster in it, and strips of rows are dense, so that
-// nothing is copied for a convolution. Where autograd may follow, float32 keeps the layout of its input: both are
-// equally fast there, and the plain road's group_norm is ATen's, which sums naively in channels_last (relative errors
-// of 1e-3 at 512 pixels a side, depending on the number of threads). Other devices: contiguous, which every one of
+// nothing is copied for a convolution. Where autograd may follow, and on the way in, float32 keeps the layout of
+// its input, which decides how ATen's group_norm sums (strips.h). Other devices: contiguous, which every one of
 // them takes (LibTorch's own group_norm for a device without a kernel of its own refuses channels_last).
-at::Tensor activations(const at::Tensor& x, at::ScalarType dtype) {
+enum class Way { in, out };
+at::Tensor activations(const at::Tensor& x, at::ScalarType dtype, Way way) {
   if (!x.is_cpu()) return x.to(dtype).contiguous();
-  const bool plain = at::GradMode::is_enabled() && !at::isReducedFloatingType(dtype);
-  return x.to(dtype).contiguous(plain ? x.suggest_memory_format() : at::MemoryFormat::ChannelsLast);
+  const bool kept = (at::GradMode::is_enabled() || way == Way::in) && !at::isReducedFloatingType(dtype);
+  return x.to(dtype).contiguous(kept ? x.suggest_memory_format() : at::MemoryFormat::ChannelsLast);
 }
 
 void require_shape(const at::Tensor& x, int64_t channels, int64_t multiple, const char* what) {
@@ -63,7 +63,7 @@ void Vae::list(ParameterList& list) {
 
 Moments Vae::encode(const at::Tensor& pixels) const {
   require_shape(pixels, VaeConfig::kPictureChannels, config.scale(), "pixels");
-  at::Tensor moments = encoder(activations(pixels, dtype()));  // (B, 2·latent_channels, h, w)
+  at::Tensor moments = encoder(activations(pixels, dtype(), Way::in));  // (B, 2·latent_channels, h, w)
   if (quant_conv) moments = (*quant_conv)(moments);
   moments = moments.contiguous();
   return {moments.narrow(1, 0, config.latent_channels),
@@ -72,7 +72,7 @@ Moments Vae::encode(const at::Tensor& pixels) const {
 
 at::Tensor Vae::decode(const at::Tensor& raw) const {
   require_shape(raw, config.latent_channels, 1, "latents");
-  at::Tensor z = activations(raw, dtype());
+  at::Tensor z = activations(raw, dtype(), Way::out);
   if (post_quant_conv) z = (*post_quant_conv)(z);
   return decoder(z).contiguous();
 }
