@@ -2,7 +2,9 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <iostream>
 #include <string>
 
 #include "cli/commands.h"
@@ -33,9 +35,7 @@ int finish_parse_error(const CLI::App& app, const CLI::ParseError& error, bool j
   return cli::report(Error(ErrorKind::usage, message + " (see --help)"), json);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run_program(int argc, char** argv) {
   // A file that grows past its limit is an error of writing, which cleans up after itself, and not a sudden death.
   ::signal(SIGXFSZ, SIG_IGN);
   CLI::App app{"GLM-Image: pictures from words and pictures, and the training of the models that draw them",
@@ -59,4 +59,14 @@ int main(int argc, char** argv) {
   } catch (...) {
     return cli::report(cli::current_error(), json);
   }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const int code = run_program(argc, argv);
+  std::cout.flush();
+  std::fflush(nullptr);
+  std::_Exit(
+      code);  // nothing of ours is left to do, and LibTorch would take back its thousands of operators one by one
 }

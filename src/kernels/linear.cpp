@@ -17,6 +17,7 @@
 #include "kernels/ascend/linear.h"
 #include "kernels/cpu/linear.h"
 #include "kernels/cpu/rounded_linear.h"
+#include "kernels/cpu/tile_linear.h"
 #include "kernels/cuda/linear.h"
 #include "kernels/device_form.h"
 #include "kernels/schema.h"
@@ -50,6 +51,7 @@ at::Tensor linear_composition(const at::Tensor& x, const at::Tensor& weight, con
 }
 
 at::Tensor linear_on_cpu(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
+  if (cpu::can_tile(x, weight, bias)) return cpu::tile_linear(x, weight, bias);
   return cpu::can_stream(x, weight, bias) ? cpu::stream_linear(x, weight, bias) : at::linear(x, weight, bias);
 }
 

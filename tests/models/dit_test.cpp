@@ -212,6 +212,30 @@ TEST_P(Dit, PaddedGlyphsEqualSinglePasses) {
   EXPECT_LT(relative_error(model.forward(batch), at::cat(expected)), 1e-5);
 }
 
+TEST_P(Dit, APairOfPassesEqualsTwo) {
+  const at::NoGradGuard no_grad;
+  DitInput first = input("cond"), second = first;
+  second.glyphs = first.glyphs.narrow(1, 0, 1);
+  second.prior_drop = at::ones({1}, at::kBool);
+  first.latents = at::cat({first.latents, first.latents.flip(3)});
+  const DitPrepared a = model.prepare(first), b = model.prepare(second);
+  const at::Tensor twice = at::cat({first.latents, first.latents});
+  const at::Tensor apart =
+      at::cat({model.step(first.latents, first.timestep, a), model.step(first.latents, first.timestep, b)});
+  EXPECT_LT(relative_error(model.step(twice, first.timestep, DitPrepared::pair(a, b, 2)), apart), 1e-5);
+  const at::Tensor other_way = at::cat({apart.narrow(0, 2, 2), apart.narrow(0, 0, 2)});
+  EXPECT_LT(relative_error(model.step(twice, first.timestep, DitPrepared::pair(b, a, 2)), other_way), 1e-5);
+
+  DitInput masked = first;  // padding that a pass has already
+  masked.glyph_mask = at::ones({1, first.glyphs.size(1)}, at::kBool);
+  masked.glyph_mask.narrow(1, first.glyphs.size(1) - 1, 1).fill_(false);
+  const DitPrepared c = model.prepare(masked);
+  const at::Tensor of_masked = model.step(first.latents, first.timestep, c);
+  EXPECT_GT(relative_error(of_masked, apart.narrow(0, 0, 2)), 1e-3);
+  EXPECT_LT(relative_error(model.step(twice, first.timestep, DitPrepared::pair(c, b, 2)).narrow(0, 0, 2), of_masked),
+            1e-5);
+}
+
 TEST_P(Dit, PriorIsDroppedByPictureOrByToken) {
   DitInput in = input("cond");
   in.prior_drop = at::ones({1}, at::kBool);

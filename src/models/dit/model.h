@@ -40,6 +40,10 @@ struct DitPrepared {
   at::Tensor glyph_mask;  // (B or 1, G) bool, or undefined
   at::Tensor size;        // (B or 1, T)
   DitRope rope;
+
+  // Two passes over equally large pictures as one of twice as many samples, those of `first` in front; each has one row
+  // or `batch`. The shorter glyphs are padded and masked. Both have the same size and crop: only one row is kept.
+  static DitPrepared pair(const DitPrepared& first, const DitPrepared& second, int64_t batch);
 };
 
 // What a step may read and write beside its inputs.
