@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "core/device.h"
 #include "core/version.h"
 
 using namespace glmimage;
@@ -67,6 +68,7 @@ int main(int argc, char** argv) {
   const int code = run_program(argc, argv);
   std::cout.flush();
   std::fflush(nullptr);
-  std::_Exit(
-      code);  // nothing of ours is left to do, and LibTorch would take back its thousands of operators one by one
+  if (has_device_library()) return code;
+  // Nothing of ours is left to do, and LibTorch would take back its thousands of operators one by one.
+  std::_Exit(code);
 }

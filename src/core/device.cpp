@@ -7,6 +7,7 @@
 #include <dlfcn.h>
 #include <link.h>
 
+#include <atomic>
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
@@ -53,6 +54,8 @@ std::string installing(const DeviceSpec& spec) {
 }
 
 // Loads the library for good: LibTorch keeps pointers into it, so it is never unloaded.
+std::atomic<bool> library_loaded = false;
+
 void* load_library(const DeviceSpec& spec) {
   std::error_code error;
   std::string file = spec.library;
@@ -62,7 +65,10 @@ void* load_library(const DeviceSpec& spec) {
   } else if (fs::path beside = libtorch_folder() / spec.library; fs::exists(beside, error)) {
     file = beside.string();
   }
-  if (void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_GLOBAL)) return library;
+  if (void* library = ::dlopen(file.c_str(), RTLD_NOW | RTLD_GLOBAL)) {
+    library_loaded = true;
+    return library;
+  }
   const char* reported = ::dlerror();
   const std::string why = reported ? first_line(reported) : "unknown reason";
   if (why.rfind(spec.library + ": cannot open shared object file", 0) == 0) {
@@ -156,6 +162,8 @@ at::Device open_device(const DeviceSpec& spec) {
   }
   return spec.device;
 }
+
+bool has_device_library() { return library_loaded; }
 
 std::optional<int64_t> free_bytes(const at::Device& device) {
   if (device.is_cpu()) return free_memory_bytes();

@@ -30,6 +30,9 @@ DeviceSpec parse_device(const std::string& text);
 // Throws ErrorKind::device with one line: no such library, no driver, no such device.
 at::Device open_device(const DeviceSpec& spec);
 
+// Whether a library was loaded for a device, which has to be left in order when the process ends.
+bool has_device_library();
+
 // Bytes that can still be allocated on the device (on a CPU free_memory_bytes), or nothing where its library cannot
 // tell.
 std::optional<int64_t> free_bytes(const at::Device& device);

@@ -65,7 +65,7 @@ TEST_P(Device, DrawsTheGoldenPicture) {
   const int64_t drawn = trace.tensor("ar.output_ids").numel();
   EXPECT_GE(ops(report, "aten::mm") + ops(report, "aten::addmm"), 8 * (drawn - 1));
   EXPECT_GE(ops(report, "aten::_softmax"), 2 * drawn);  // two layers
-  EXPECT_GE(ops(report, "aten::bmm"), 2 * ops(report, "aten::_softmax"));
+  EXPECT_GE(ops(report, "aten::bmm"), 40);  // attention where none is fused: at least of the transformer's steps
   EXPECT_GE(ops(report, "aten::convolution"), 10);  // the VAE's decoder
   for (const char* fused : {"npu::npu_rms_norm", "npu::npu_rotary_mul", "npu::npu_swiglu"}) {
     EXPECT_GE(ops(report, fused), GetParam().operators ? 2 * drawn : 0) << fused;

@@ -69,7 +69,7 @@ class Decoding : public ::testing::Test {
     for (int64_t t = kPrompt; t < kTokens; ++t) {
       const at::Tensor id = there.select(0, 0).narrow(0, t, 1);
       watch(decoder, cache, [&] { decoder.feed(id); });
-      logits.push_back(decoder.logits().cpu());
+      logits.push_back(decoder.logits().to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true));
     }
     EXPECT_EQ(cache.length(), kTokens);
     EXPECT_THROW(decoder.step(), Error) << "the cache is full";

@@ -5,6 +5,7 @@
 #include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/core/GradMode.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -213,7 +214,7 @@ TEST_P(Dit, PaddedGlyphsEqualSinglePasses) {
 }
 
 TEST_P(Dit, APairOfPassesEqualsTwo) {
-  const at::NoGradGuard no_grad;
+  const c10::NoGradGuard no_grad;
   DitInput first = input("cond"), second = first;
   second.glyphs = first.glyphs.narrow(1, 0, 1);
   second.prior_drop = at::ones({1}, at::kBool);

@@ -11,8 +11,9 @@ namespace {
 // are counted in values until the end.
 class Walk {
  public:
-  Walk(int64_t channels, int64_t height, int64_t width, c10::ScalarType dtype)
-      : bytes_per_value_(static_cast<int64_t>(c10::elementSize(dtype))),
+  Walk(int64_t channels, int64_t height, int64_t width, c10::ScalarType dtype, Statistics statistics)
+      : normed_copies_(statistics == Statistics::as_aten && dtype == at::kFloat),
+        bytes_per_value_(static_cast<int64_t>(c10::elementSize(dtype))),
         channels_(channels),
         height_(height),
         width_(width),
@@ -24,6 +25,7 @@ class Walk {
   }
 
   void norm_silu_conv(int64_t out) {
+    if (normed_copies_) hold(2 * now(), 0);
     const Strip s = strip(channels_, out);
     hold(now() + (s.is_whole ? 0 : area() * out), s.values + kernel(out, 9));
     channels_ = out;
@@ -33,6 +35,7 @@ class Walk {
     const int64_t x = now(), h = area() * out;
     norm_silu_conv(out);                       // x is still there, and channels_ are h's
     if (out * area() > x) hold(x + 2 * h, 0);  // a skip that widens
+    if (normed_copies_) hold(2 * h + (out * area() > x ? h : x), 0);
     const Strip s = strip(out, out);
     hold(h + (out * area() > x ? h : x), s.values + kernel(out, 9));
   }
@@ -72,6 +75,7 @@ class Walk {
 
   void hold(int64_t pictures, int64_t besides) { peak_ = std::max(peak_, input_ + pictures + besides); }
 
+  bool normed_copies_;
   int64_t bytes_per_value_, channels_, height_, width_;
   int64_t input_, peak_ = 0;  // the caller keeps the input
 };
@@ -85,7 +89,7 @@ void mid_block(Walk& walk, const VaeConfig& config) {
 }  // namespace
 
 int64_t decode_bytes(const VaeConfig& config, int64_t height, int64_t width, c10::ScalarType dtype) {
-  Walk walk(config.latent_channels, height / config.scale(), width / config.scale(), dtype);
+  Walk walk(config.latent_channels, height / config.scale(), width / config.scale(), dtype, Statistics::exact);
   walk.conv_in(config.widths.back());
   mid_block(walk, config);
   for (size_t i = config.widths.size(); i-- > 0;) {
@@ -97,7 +101,7 @@ int64_t decode_bytes(const VaeConfig& config, int64_t height, int64_t width, c10
 }
 
 int64_t encode_bytes(const VaeConfig& config, int64_t height, int64_t width, c10::ScalarType dtype) {
-  Walk walk(VaeConfig::kPictureChannels, height, width, dtype);
+  Walk walk(VaeConfig::kPictureChannels, height, width, dtype, Statistics::as_aten);
   walk.conv_in(config.widths.front());
   for (size_t i = 0; i < config.widths.size(); ++i) {
     for (int64_t layer = 0; layer < config.layers_per_block; ++layer) walk.resnet(config.widths[i]);
