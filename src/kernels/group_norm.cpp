@@ -30,7 +30,7 @@ at::Tensor factors_composition(const at::Tensor& x, int64_t groups, const at::Te
 }
 
 at::Tensor silu_composition(const at::Tensor& x, const at::Tensor& factors) {
-  const at::Tensor each = factors.unsqueeze(-1).unsqueeze(-1);  // (2, B, C, 1, 1)
+  const at::Tensor each = factors.unsqueeze(-1).unsqueeze(-1);     // (2, B, C, 1, 1)
   at::Tensor y = (x * each.select(0, 0)).add_(each.select(0, 1));  // large: in place where no gradient needs it
   y = (y.requires_grad() ? at::silu(y) : at::silu_(y)).to(x.scalar_type());
   return y.contiguous(x.suggest_memory_format());
