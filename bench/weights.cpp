@@ -38,7 +38,8 @@ void quantise_layers(const ParameterList& list, int64_t bits) {
   for (const Parameter& p : list) {
     const bool head = p.name.starts_with("lm_head"), table = p.name.find("embed") != std::string::npos;
     if (!p.scale || head || table || p.name.find("norm1") != std::string::npos) continue;
-    const kernels::Quantised few = kernels::quantise(*p.tensor, bits, p.shape[1] % 64 == 0 ? 64 : 0);
+    const int64_t group = bits == 4 && p.shape[1] % 64 == 0 ? 64 : 0;
+    const kernels::Quantised few = kernels::quantise(*p.tensor, bits, group);
     *p.tensor = few.q;
     *p.scale = few.scale;
   }

@@ -11,7 +11,7 @@
 namespace glmimage::bench {
 
 // What a piece of work is computed in. Names: float32, bfloat16, float16; int8 and int4 have their matrices in few
-// bits, groups of 64, and all else in bfloat16.
+// bits, as `glm-image quantize` makes of w8a8 (one scale a row) and int4 (groups of 64), and all else in bfloat16.
 struct Format {
   std::string name = "float32";
   at::ScalarType dtype = at::kFloat;  // of activations, and of weights that are not in few bits
