@@ -17,6 +17,7 @@
 #include "core/rng.h"
 #include "models/vae/bytes.h"
 #include "models/vae/vae.h"
+#include "models/vae_helpers.h"
 #include "support/allocation_peak.h"
 #include "support/goldens.h"
 
@@ -143,14 +144,6 @@ VaeConfig config_of(std::vector<int64_t> widths) {
   return config;
 }
 
-Vae random_vae(const VaeConfig& config) {
-  Vae vae(config);
-  ParameterList list;
-  vae.list(list);
-  init_parameters(list, make_generator(1));
-  return vae;
-}
-
 void cast(Vae& vae, at::ScalarType dtype) {
   ParameterList list;
   vae.list(list);
@@ -160,7 +153,7 @@ void cast(Vae& vae, at::ScalarType dtype) {
 // A picture of many strips against the plain road, which autograd takes.
 TEST(VaeStrips, LeaveNoSeams) {
   EXPECT_GT(StripLimits().strips(512, 640, 640 * (16 + 16) * 4), 2);
-  Vae vae = random_vae(config_of({16, 16}));
+  Vae vae = test::random_vae(config_of({16, 16}));
   const at::Tensor latents = drawn({1, 4, 256, 320}, 2);  // 512 x 640 pixels
   const at::Tensor plain = [&] {
     at::Tensor followed = latents.clone().requires_grad_(true);
@@ -177,7 +170,7 @@ TEST(VaeStrips, BytesArePredicted) {
   const c10::InferenceMode inference;
   for (const std::vector<int64_t>& widths : {std::vector<int64_t>{16, 32, 32}, {8, 32}}) {
     for (const at::ScalarType dtype : {at::kFloat, at::kBFloat16}) {
-      Vae vae = random_vae(config_of(widths));
+      Vae vae = test::random_vae(config_of(widths));
       cast(vae, dtype);
       for (const auto& [height, width] : {std::pair<int64_t, int64_t>{256, 256}, {512, 640}}) {
         at::Tensor latents = drawn({1, 4, height / vae.config.scale(), width / vae.config.scale()}, 2).to(dtype);

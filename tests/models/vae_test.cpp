@@ -17,6 +17,7 @@
 
 #include "core/error.h"
 #include "core/rng.h"
+#include "models/vae_helpers.h"
 #include "support/goldens.h"
 #include "support/gradients.h"
 
@@ -41,14 +42,6 @@ std::string refusal(const nlohmann::json& json) {
     return e.what();
   }
   return "";
-}
-
-Vae random_vae(const VaeConfig& config) {
-  Vae vae(config);
-  ParameterList list;
-  vae.list(list);
-  init_parameters(list, make_generator(1));
-  return vae;
 }
 
 class VaeGolden : public ::testing::TestWithParam<const char*> {
@@ -171,7 +164,7 @@ TEST(Vae, IsExactWhereTheReferenceIs) {
 
 // Autograd and the in-place short cuts of inference must not disagree, and inputs stay as they were.
 TEST(Vae, InferenceEqualsTrainingForward) {
-  Vae vae = random_vae(parse(config_json()));
+  Vae vae = test::random_vae(parse(config_json()));
   const at::Tensor pixels = at::randn({2, 3, 32, 16}, make_generator(2), at::kFloat), copy = pixels.clone();
   const Moments frozen = vae.encode(pixels);
   const at::Tensor latents = frozen.mean.clone(), picture = vae.decode(latents);
@@ -188,7 +181,7 @@ TEST(Vae, InferenceEqualsTrainingForward) {
 
 // Whichever parameter alone learns: the road that keeps a history begins where it is needed.
 TEST(Vae, EveryParameterLearnsAlone) {
-  Vae vae = random_vae(parse(config_json()));
+  Vae vae = test::random_vae(parse(config_json()));
   ParameterList list;
   vae.list(list);
   const at::Tensor latents = at::randn({1, vae.config.latent_channels, 2, 3}, make_generator(3), at::kFloat);
@@ -249,7 +242,7 @@ TEST(Vae, MidAttentionIsOneHeadOverAllPixels) {
 TEST(Vae, OptionalPartsHaveTheirNames) {
   nlohmann::json json = config_json();
   json["mid_block_add_attention"] = json["use_quant_conv"] = json["use_post_quant_conv"] = true;
-  Vae vae = random_vae(parse(json));
+  Vae vae = test::random_vae(parse(json));
   ParameterList list;
   vae.list(list);
   std::vector<std::string> names;

@@ -101,20 +101,27 @@ TEST_P(Denoise, EveryCaseEqualsTheReference) {
   }
 }
 
-TEST_P(Denoise, ABatchOfPicturesEqualsSingleRuns) {
-  const Checkpoint checkpoint(GetParam());
+// Calls check with a request from words alone and with one that has a picture to edit.
+template <typename Check>
+void with_text_and_edit(const Checkpoint& checkpoint, const Check& check) {
   for (const char* name : {"t2i_square", "edit_one"}) {
     const nlohmann::json entry = checkpoint.find(name);
     const SafetensorsFile trace = checkpoint.trace(entry);
     const ReferenceCache cache = encode_references(checkpoint.model, checkpoint.references(trace));
-    DenoiseRequest request = checkpoint.request(entry, trace, cache);
+    check(name, checkpoint.request(entry, trace, cache));
+  }
+}
+
+TEST_P(Denoise, ABatchOfPicturesEqualsSingleRuns) {
+  const Checkpoint checkpoint(GetParam());
+  with_text_and_edit(checkpoint, [&](const std::string& name, DenoiseRequest request) {
     const at::Tensor first = request.noise, second = request.noise.flip(3);
     const at::Tensor one = denoise(request);
     request.noise = second;
     const at::Tensor two = denoise(request);
     request.noise = at::cat({first, second});
     EXPECT_LT(relative_error(denoise(request), at::cat({one, two})), 1e-5) << name;
-  }
+  });
 }
 
 // What is drawn under a policy, and how many passes were cut short.
@@ -132,11 +139,7 @@ CachedRun denoise_with(DenoiseRequest request, const CachePolicy& policy) {
 
 TEST_P(Denoise, ACacheThatNeverReusesChangesNoBit) {
   const Checkpoint checkpoint(GetParam());
-  for (const char* name : {"t2i_square", "edit_one"}) {
-    const nlohmann::json entry = checkpoint.find(name);
-    const SafetensorsFile trace = checkpoint.trace(entry);
-    const ReferenceCache cache = encode_references(checkpoint.model, checkpoint.references(trace));
-    DenoiseRequest request = checkpoint.request(entry, trace, cache);
+  with_text_and_edit(checkpoint, [&](const std::string& name, DenoiseRequest request) {
     request.schedule = make_schedule(checkpoint.scheduler, 8, request.prior_ids.size(1));
     const at::Tensor expected = denoise(request);
     for (const CachePolicy& policy : {CachePolicy{}, CachePolicy{.method = CacheMethod::first_block, .threshold = 0},
@@ -147,17 +150,13 @@ TEST_P(Denoise, ACacheThatNeverReusesChangesNoBit) {
       EXPECT_EQ(run.count.passes, 16);
       EXPECT_EQ(run.count.reused, 0);
     }
-  }
+  });
 }
 
 // Of twelve steps with an interval of three: full are 0, 3, 6, 9 and the last.
 TEST_P(Denoise, CachesReuseAsManyPassesAsTheIntervalAllows) {
   const Checkpoint checkpoint(GetParam());
-  for (const char* name : {"t2i_square", "edit_one"}) {
-    const nlohmann::json entry = checkpoint.find(name);
-    const SafetensorsFile trace = checkpoint.trace(entry);
-    const ReferenceCache cache = encode_references(checkpoint.model, checkpoint.references(trace));
-    DenoiseRequest request = checkpoint.request(entry, trace, cache);
+  with_text_and_edit(checkpoint, [&](const std::string& name, DenoiseRequest request) {
     request.schedule = make_schedule(checkpoint.scheduler, 12, request.prior_ids.size(1));
     const at::Tensor expected = denoise(request);
     const CachePolicy first_block = {.method = CacheMethod::first_block, .threshold = 100, .interval = 3};
@@ -177,7 +176,7 @@ TEST_P(Denoise, CachesReuseAsManyPassesAsTheIntervalAllows) {
     request.guidance_scale = 1.5;
     request.noise = at::cat({request.noise, request.noise.flip(3)});
     EXPECT_LT(relative_error(denoise_with(request, taylor).latents.narrow(0, 0, 1), guessed.latents), 1e-4) << name;
-  }
+  });
 }
 
 TEST(Denoise, GuidanceOfOneIsTheConditionalPassAlone) {

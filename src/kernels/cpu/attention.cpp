@@ -12,16 +12,8 @@
 #include <vector>
 
 #include "core/error.h"
+#include "kernels/cpu/intrinsics.h"
 #include "kernels/cpu/parallel.h"
-
-#if defined(__x86_64__)
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC 12's own header reads a register that it leaves undefined on purpose (GCC bug 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#endif
 
 namespace glmimage::kernels::cpu {
 

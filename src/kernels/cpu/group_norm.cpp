@@ -3,10 +3,10 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/ScalarType.h>
 
-#include <bit>
 #include <cmath>
 #include <vector>
 
+#include "kernels/cpu/bfloat16.h"
 #include "kernels/cpu/exponential.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
@@ -14,17 +14,6 @@
 // Every loop is written once, for values of type T, and compiled twice: float32, and bfloat16 as its 16 bits.
 namespace glmimage::kernels::cpu {
 namespace {
-
-[[gnu::always_inline]] inline float load(float x) { return x; }
-[[gnu::always_inline]] inline float load(uint16_t bfloat16) {
-  return std::bit_cast<float>(static_cast<uint32_t>(bfloat16) << 16);
-}
-
-[[gnu::always_inline]] inline void store(float x, float* to) { *to = x; }
-[[gnu::always_inline]] inline void store(float x, uint16_t* to) {  // the nearest, and a NaN stays one
-  const auto bits = std::bit_cast<uint32_t>(x);
-  *to = x == x ? static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16) : uint16_t{0x7FC0};
-}
 
 // Sums and sums of squares.
 struct Sums {
@@ -38,7 +27,7 @@ template <typename T>
   for (int64_t p = 0; p < pixels; ++p, x += channels) {
 #pragma omp simd
     for (int64_t c = 0; c < channels; ++c) {
-      const double v = load(x[c]);
+      const double v = widened(x[c]);
       values[c] += v;
       squares[c] += v * v;
     }
@@ -57,7 +46,7 @@ template <typename T>
   double values = 0, squares = 0;
 #pragma omp simd reduction(+ : values, squares)
   for (int64_t i = 0; i < count; ++i) {
-    const double v = load(x[i]);
+    const double v = widened(x[i]);
     values += v;
     squares += v * v;
   }
@@ -75,7 +64,7 @@ template <typename T>
                                                 const float* added, T* y) {
   for (int64_t p = 0; p < pixels; ++p, x += channels, y += channels) {
 #pragma omp simd
-    for (int64_t c = 0; c < channels; ++c) store(silu(load(x[c]) * factor[c] + added[c]), y + c);
+    for (int64_t c = 0; c < channels; ++c) store(silu(widened(x[c]) * factor[c] + added[c]), y + c);
   }
 }
 GLM_IMAGE_CLONES void scale(const float* x, int64_t pixels, int64_t channels, const float* factor, const float* added,
@@ -91,7 +80,7 @@ GLM_IMAGE_CLONES void scale(const uint16_t* x, int64_t pixels, int64_t channels,
 template <typename T>
 [[gnu::always_inline]] inline void scale_values(const T* x, int64_t count, float factor, float added, T* y) {
 #pragma omp simd
-  for (int64_t i = 0; i < count; ++i) store(silu(load(x[i]) * factor + added), y + i);
+  for (int64_t i = 0; i < count; ++i) store(silu(widened(x[i]) * factor + added), y + i);
 }
 GLM_IMAGE_CLONES void scale(const float* x, int64_t count, float factor, float added, float* y) {
   scale_values(x, count, factor, added, y);

@@ -2,7 +2,8 @@
 
 #include <array>
 #include <cstdint>
-#include <cstring>
+
+#include "kernels/cpu/bfloat16.h"
 
 // Four rows of integers times one token with the processor's own products of bytes (AVX-512 VNNI): four products and
 // their sum an instruction, where floats take several to unpack one value.
@@ -10,18 +11,11 @@ namespace glmimage::kernels::cpu {
 
 constexpr int64_t kRows = 4;
 
-[[gnu::always_inline]] inline float as_float(uint16_t bfloat16) {
-  const uint32_t bits = static_cast<uint32_t>(bfloat16) << 16;
-  float out;
-  std::memcpy(&out, &bits, sizeof out);
-  return out;
-}
-
 // The scales of one row, in either type.
 struct Scales {
   const uint16_t* narrow = nullptr;  // bfloat16
   const float* wide = nullptr;
-  [[gnu::always_inline]] float at(int64_t i) const { return narrow ? as_float(narrow[i]) : wide[i]; }
+  [[gnu::always_inline]] float at(int64_t i) const { return narrow ? widened(narrow[i]) : wide[i]; }
 };
 
 constexpr int64_t kIntegerBlock = 64;  // values; a group is a multiple of it

@@ -1,13 +1,13 @@
 #include "kernels/cpu/linear.h"
 
 #include <ATen/ops/empty.h>
-#include <c10/util/BFloat16.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <vector>
 
+#include "kernels/cpu/bfloat16.h"
 #include "kernels/cpu/integer_rows.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
@@ -71,7 +71,7 @@ GLM_IMAGE_CLONES void four_rows_bfloat16(const uint16_t* const* w, const float* 
   }
   for (int r = 0; r < kRows; ++r) {
     y[r] = sum_of(sums[r]);
-    for (int64_t j = i; j < in; ++j) y[r] += as_float(w[r][j]) * x[j];
+    for (int64_t j = i; j < in; ++j) y[r] += widened(w[r][j]) * x[j];
   }
 }
 
@@ -164,13 +164,9 @@ GLM_IMAGE_CLONES void unpack_row(const uint8_t* q, int64_t in, int8_t* to) {
   }
 }
 
-GLM_IMAGE_CLONES void round_row(const float* from, int64_t count, c10::BFloat16* to) {
+GLM_IMAGE_CLONES void round_row(const float* from, int64_t count, uint16_t* to) {
 #pragma omp simd
-  for (int64_t i = 0; i < count; ++i) {  // finite: to nearest, ties to even
-    uint32_t bits;
-    std::memcpy(&bits, from + i, sizeof bits);
-    to[i].x = static_cast<uint16_t>((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
-  }
+  for (int64_t i = 0; i < count; ++i) store(from[i], to + i);
 }
 
 bool tokens_fit(const at::Tensor& x, const std::optional<at::Tensor>& bias) {
@@ -342,7 +338,7 @@ at::Tensor dequantise(const at::Tensor& q, const at::Tensor& scale, at::ScalarTy
         write_row(from, scales.row(row), groups, in / groups, to.mutable_data_ptr<float>() + row * in);
       } else {
         write_row(from, scales.row(row), groups, in / groups, values.data());
-        round_row(values.data(), in, to.mutable_data_ptr<c10::BFloat16>() + row * in);
+        round_row(values.data(), in, static_cast<uint16_t*>(to.mutable_data_ptr()) + row * in);
       }
     }
   });

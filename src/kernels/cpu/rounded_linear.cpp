@@ -9,6 +9,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/cpu/bfloat16.h"
 #include "kernels/cpu/integer_rows.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/simd.h"
@@ -18,17 +19,6 @@ namespace {
 
 // Sums of products that are in the caches when they are scaled: 4 MiB of them.
 constexpr int64_t kSums = 1 << 20;
-
-[[gnu::always_inline]] inline float widened(float x) { return x; }
-[[gnu::always_inline]] inline float widened(uint16_t bfloat16) { return as_float(bfloat16); }
-
-[[gnu::always_inline]] inline void narrow_to(float* to, float x) { *to = x; }
-[[gnu::always_inline]] inline void narrow_to(uint16_t* to, float x) {  // to nearest, ties to even
-  uint32_t bits;
-  std::memcpy(&bits, &x, sizeof bits);
-  const uint32_t rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16;
-  *to = static_cast<uint16_t>(x == x ? rounded : 0x7FC0);
-}
 
 // One token as bytes -> its scale.
 template <typename Value>
@@ -65,7 +55,7 @@ template <typename Value>
 [[gnu::always_inline]] inline void scale_row(const int32_t* sums, float token, const float* rows, const float* add,
                                              int64_t count, Value* y) {
 #pragma omp simd
-  for (int64_t o = 0; o < count; ++o) narrow_to(y + o, static_cast<float>(sums[o]) * (token * rows[o]) + add[o]);
+  for (int64_t o = 0; o < count; ++o) store(static_cast<float>(sums[o]) * (token * rows[o]) + add[o], y + o);
 }
 
 GLM_IMAGE_CLONES void scale_row_of(const int32_t* sums, float token, const float* rows, const float* add, int64_t count,
