@@ -12,5 +12,6 @@ void add_eval(CLI::App& app, Command& run);
 void add_inspect(CLI::App& app, Command& run);
 void add_quantize(CLI::App& app, Command& run);
 void add_train(CLI::App& app, Command& run);
+void add_keys(CLI::App& app, Command& run);
 
 }  // namespace glmimage::cli

@@ -1,7 +1,6 @@
 #pragma once
 
-#include <string>
-
+#include "core/current_error.h"
 #include "core/error.h"
 
 namespace glmimage::cli {
@@ -10,12 +9,6 @@ namespace glmimage::cli {
 //   0 done; 2 bad usage or request; 3 bad or missing checkpoint; 4 device; 5 out of memory; 130 cancelled;
 //   1 anything else (a disk that refuses, a fault of this program).
 int exit_code(ErrorKind kind);
-
-// The kind's name in JSON ("usage", "checkpoint", …).
-const char* kind_name(ErrorKind kind);
-
-// Turns the exception being handled into an Error: LibTorch's and the standard library's are sorted into kinds.
-Error current_error();
 
 // Prints one sentence on stderr, or with `json` the same as JSON on both stdout and stderr, and returns the exit code.
 int report(const Error& error, bool json);

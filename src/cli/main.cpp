@@ -50,6 +50,7 @@ int run_program(int argc, char** argv) {
   cli::add_inspect(app, run);
   cli::add_quantize(app, run);
   cli::add_train(app, run);
+  cli::add_keys(app, run);
   bool json = false;
   for (int i = 1; i < argc; ++i) json = json || std::strcmp(argv[i], "--json") == 0;
   try {
@@ -58,7 +59,7 @@ int run_program(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return finish_parse_error(app, error, json);
   } catch (...) {
-    return cli::report(cli::current_error(), json);
+    return cli::report(current_error(), json);
   }
 }
 

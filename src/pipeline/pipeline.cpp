@@ -5,6 +5,7 @@
 #include <ATen/ops/tensor.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "core/rng.h"
@@ -194,7 +195,11 @@ struct Pipeline::Request {
 
   std::function<void(int64_t, const at::Tensor&)> preview() const {
     if (!observer.preview) return {};
-    return [this](int64_t step, const at::Tensor& x0) { observer.preview(step, finish(decode(x0))); };
+    return [this](int64_t step, const at::Tensor& x0) {
+      const std::vector<int64_t>& steps = observer.preview_steps;
+      if (!steps.empty() && std::find(steps.begin(), steps.end(), step) == steps.end()) return;
+      observer.preview(step, finish(decode(x0)));
+    };
   }
 };
 

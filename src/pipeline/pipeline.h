@@ -46,6 +46,7 @@ struct RequestObserver {
   Progress* progress = nullptr;   // stages, steps, cancellation
   NamedTensors* trace = nullptr;  // every stage's tensors, on the CPU, in the order they were made
   std::function<void(int64_t step, const Image&)> preview;  // the picture as estimated after a denoising step
+  std::vector<int64_t> preview_steps = {};  // those to show, each of which costs a pass of the VAE; empty: every one
 };
 
 struct GenerateResult {

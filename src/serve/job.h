@@ -80,7 +80,7 @@ struct JobError {
 };
 
 struct Job {
-  std::string id;     // UUIDv7: sorts by time, 74 random bits
+  std::string id;     // UUIDv7: sorts by time, 62 random bits
   std::string kind;   // the API route's name: "generation", "edit", …
   std::string owner;  // id of the API key; empty where no keys are asked for
   std::optional<std::string> idempotency_key;

@@ -66,6 +66,8 @@ struct Claim {
   Lease lease;
 };
 
+enum class Attempt { spared, counted };  // against QueueLimits::max_attempts
+
 enum class LeaseState { held, cancel_requested, lost };
 
 enum class Cancelled { at_once, requested, finished_before, unknown_job };
@@ -112,7 +114,8 @@ class JobStore {
   bool finish(const Lease& lease);  // throws ErrorKind::internal when pictures are missing
   bool fail_job(const Lease& lease, const JobError& error);
   bool finish_cancelled(const Lease& lease);
-  bool hand_back(const Lease& lease);  // to the queue, this attempt not counted (drain, a full disk)
+  // Back to the queue. Attempt::spared: it was not the job's fault (a drain, a full disk).
+  bool hand_back(const Lease& lease, Attempt attempt = Attempt::spared);
   // Jobs whose lease ran out, or whose process of this machine is gone, go back to the queue; those that were tried
   // max_attempts times fail as "poison". Returns how many.
   int64_t requeue_lost();
@@ -122,6 +125,8 @@ class JobStore {
   const QueueLimits& limits() const { return limits_; }
 
  private:
+  bool end(const Lease& lease, JobState state, const JobError& error);
+
   Database& database_;
   QueueLimits limits_;
 };

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <set>
@@ -31,6 +32,7 @@ class JobWatch {
  private:
   void ask_store();
   void note(JobEvent event);
+  void note_progress(const JobProgress& progress);
 
   const JobStore& jobs_;
   const BlobStore& blobs_;
@@ -44,6 +46,7 @@ class JobWatch {
   std::optional<JobState> state_;                   // told last
   std::string progress_;                            // told last, as JSON
   uint64_t number_ = 0;
+  bool heard_ = false;  // the hub tells of this job, so it is drawn here
   bool finished_ = false;
 };
 

@@ -15,7 +15,7 @@
 namespace glmimage::serve {
 
 struct WorkerOptions {
-  int64_t claim = 1;                                                // jobs taken at once
+  int64_t batch = 1;                                                // pictures handed to the painter together
   std::chrono::milliseconds lease = std::chrono::seconds(30);       // given away that long after the last heartbeat
   std::chrono::milliseconds heartbeat = std::chrono::seconds(1);    // also how old progress seen from elsewhere may be
   std::chrono::milliseconds poll = std::chrono::milliseconds(500);  // for jobs, where nobody tells of new ones

@@ -31,15 +31,15 @@ class SqlRow {
 };
 using SqlRows = std::vector<SqlRow>;
 
-// One connection, in a transaction. The SQL is what both databases speak; parameters are $1, $2, …; and four words are
-// spelled as the database wants them: $now (milliseconds since 1970 by the database's clock), $skip_locked and
-// $for_update (row locks; nothing in SQLite, which has one writer), $queue_lock (an expression that holds back other
-// transactions that evaluate it).
+// One connection, in a transaction. The SQL is what both databases speak; parameters are $1, $2, …; and three words are
+// spelled as the database wants them: $now (milliseconds since 1970 by the database's clock), $for_update and
+// $skip_locked (row locks that wait, and that pass over; nothing in SQLite, which has one writer).
 class Connection {
  public:
   virtual ~Connection() = default;
   virtual SqlRows run(const std::string& sql, const std::vector<SqlValue>& parameters = {}) = 0;
-  int64_t changed(const std::string& sql, const std::vector<SqlValue>& parameters = {});  // rows of "… RETURNING"
+  // Holds back every other transaction that calls this, until this one ends.
+  virtual void lock_queue() = 0;
 
  protected:
   friend class Database;
