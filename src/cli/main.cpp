@@ -21,6 +21,7 @@ constexpr const char* kFooter = R"(Examples:
   glm-image eval --count 20 --out out/eval
   glm-image inspect checkpoints/mini
   glm-image quantize checkpoints/mini out/mini-int8 --ar int8 --dit int8
+  glm-image serve
   glm-image train vae --out runs/vae
 
 'glm-image COMMAND --help' tells about one command.)";
@@ -49,6 +50,7 @@ int run_program(int argc, char** argv) {
   cli::add_eval(app, run);
   cli::add_inspect(app, run);
   cli::add_quantize(app, run);
+  cli::add_serve(app, run);
   cli::add_train(app, run);
   cli::add_keys(app, run);
   bool json = false;

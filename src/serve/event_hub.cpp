@@ -24,10 +24,12 @@ void EventHub::Subscription::push(const JobEvent& event) {
     }
   }
   arrived_.notify_one();
+  if (wake_) wake_();
 }
 
-std::shared_ptr<EventHub::Subscription> EventHub::subscribe(const std::string& job) {
+std::shared_ptr<EventHub::Subscription> EventHub::subscribe(const std::string& job, std::function<void()> wake) {
   auto subscription = std::make_shared<Subscription>();
+  subscription->wake_ = std::move(wake);
   const std::lock_guard lock(mutex_);
   // Who left without a word: jobs that nobody draws here would keep their names for ever.
   for (auto entry = subscribers_.begin(); entry != subscribers_.end();) {

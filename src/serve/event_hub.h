@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -49,13 +50,16 @@ class EventHub {
    private:
     friend class EventHub;
     void push(const JobEvent& event);
+    std::function<void()> wake_;
     std::mutex mutex_;
     std::condition_variable arrived_;
     std::deque<JobEvent> waiting_;
   };
   static constexpr size_t kMostWaiting = 32;
 
-  std::shared_ptr<Subscription> subscribe(const std::string& job);  // until the pointer is dropped
+  // Until the pointer is dropped. `wake` is called after each event, from the publisher's thread, for those who call
+  // next without waiting; it must be quick.
+  std::shared_ptr<Subscription> subscribe(const std::string& job, std::function<void()> wake = {});
   void publish(const JobEvent& event);
   size_t subscribers() const;  // alive ones
 

@@ -8,8 +8,12 @@ using Clock = std::chrono::steady_clock;
 
 // Listening begins before the store is asked, so that nothing falls in between.
 JobWatch::JobWatch(const JobStore& jobs, const BlobStore& blobs, EventHub& hub, std::string job,
-                   std::chrono::milliseconds poll)
-    : jobs_(jobs), blobs_(blobs), job_(std::move(job)), poll_(poll), subscription_(hub.subscribe(job_)) {}
+                   std::chrono::milliseconds poll, std::function<void()> wake)
+    : jobs_(jobs),
+      blobs_(blobs),
+      job_(std::move(job)),
+      poll_(poll),
+      subscription_(hub.subscribe(job_, std::move(wake))) {}
 
 std::optional<JobEvent> JobWatch::next(std::chrono::milliseconds limit) {
   const auto deadline = Clock::now() + limit;
@@ -27,9 +31,9 @@ std::optional<JobEvent> JobWatch::next(std::chrono::milliseconds limit) {
       next_poll_ = Clock::now() + poll_;
       continue;
     }
-    if (now >= deadline) break;
     const auto pause = std::chrono::ceil<std::chrono::milliseconds>(std::min(deadline, next_poll_) - now);
-    std::optional<JobEvent> event = subscription_->next(pause);
+    std::optional<JobEvent> event = subscription_->next(std::max(pause, std::chrono::milliseconds(0)));
+    if (!event && now >= deadline) break;
     if (!event) continue;
     heard_ = event->kind != JobEvent::Kind::state;
     // The end is told by the store, which knows all pictures; the hub says when to ask.

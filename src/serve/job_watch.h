@@ -19,9 +19,9 @@ namespace glmimage::serve {
 // machines by asking the store. For one thread (of one HTTP answer).
 class JobWatch {
  public:
-  // All three outlive it. `poll`: how often the store is asked.
+  // All three outlive it. `poll`: how often the store is asked. `wake`: see EventHub::subscribe.
   JobWatch(const JobStore& jobs, const BlobStore& blobs, EventHub& hub, std::string job,
-           std::chrono::milliseconds poll = std::chrono::milliseconds(500));
+           std::chrono::milliseconds poll = std::chrono::milliseconds(500), std::function<void()> wake = {});
 
   // The next event; unset when none came in time or the last one was given. It begins with the job's state and the
   // pictures it has; nothing but progress is left out, nothing is told twice; the last event has a final state, and all

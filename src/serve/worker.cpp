@@ -312,8 +312,7 @@ void Worker::State::release(ActiveJob& job, Attempt attempt) {
     update([](WorkerStatus& s) { ++s.leases_lost; });
 }
 
-Worker::Worker(const Services& services, const WorkerOptions& options)
-    : state_(new State(services, options)) {
+Worker::Worker(const Services& services, const WorkerOptions& options) : state_(new State(services, options)) {
   state_->drawing = std::thread([state = state_.get()] { state->run_drawing(); });
   state_->heart = std::thread([state = state_.get()] { state->run_heart(); });
 }

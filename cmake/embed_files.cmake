@@ -1,0 +1,40 @@
+# Puts every file of a folder into the program: embed_files(TARGET FOLDER) adds a source that defines
+# glmimage::serve::web_files(). The assembler copies the bytes, so large files cost no compile time.
+function(embed_files target folder)
+  file(GLOB_RECURSE files CONFIGURE_DEPENDS RELATIVE ${folder} ${folder}/*)
+  set(content "#include \"serve/web_files.h\"\n\n#include <array>\n\n")
+  set(table "")
+  set(paths "")
+  list(LENGTH files count)
+  set(number 0)
+  foreach(name ${files})
+    string(REGEX MATCH "[^.]*$" ending ${name})
+    set(mime_html "text/html; charset=utf-8")
+    set(mime_css "text/css; charset=utf-8")
+    set(mime_js "text/javascript; charset=utf-8")
+    set(mime_json "application/json")
+    set(mime_svg "image/svg+xml")
+    set(mime_png "image/png")
+    set(mime_ico "image/x-icon")
+    set(mime_webmanifest "application/manifest+json")
+    if(NOT DEFINED mime_${ending})
+      message(FATAL_ERROR "${folder}/${name}: embed_files.cmake knows no MIME type for this ending")
+    endif()
+    file(SHA256 ${folder}/${name} hash)
+    string(SUBSTRING ${hash} 0 16 hash)
+    string(APPEND content "asm(\".section .rodata\\nweb_file_${number}: .incbin \\\"${folder}/${name}\\\"\\n"
+           "web_file_${number}_end: .byte 0\\n.previous\\n\");\n"
+           "extern \"C\" const char web_file_${number}[], web_file_${number}_end[];\n")
+    string(APPEND table "      {\"${name}\", \"${mime_${ending}}\", "
+           "{web_file_${number}, static_cast<size_t>(web_file_${number}_end - web_file_${number})}, \"${hash}\"},\n")
+    list(APPEND paths ${folder}/${name})
+    math(EXPR number "${number} + 1")
+  endforeach()
+  string(APPEND content "\nnamespace glmimage::serve {\n\nstd::span<const WebFile> web_files() {\n"
+         "  static const std::array<WebFile, ${count}> files{{\n${table}  }};\n  return files;\n}\n\n}\n")
+  set(source ${CMAKE_CURRENT_BINARY_DIR}/${target}_web_files.cpp)
+  file(GENERATE OUTPUT ${source} CONTENT "${content}")
+  set_source_files_properties(${source} PROPERTIES OBJECT_DEPENDS "${paths}")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${paths})  # hashes are in the source
+  target_sources(${target} PRIVATE ${source})
+endfunction()

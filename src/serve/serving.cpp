@@ -1,0 +1,135 @@
+#include "serve/serving.h"
+
+#include <curl/curl.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "core/error.h"
+#include "serve/api.h"
+#include "serve/metrics.h"
+#include "serve/served_model.h"
+
+namespace glmimage::serve {
+namespace {
+
+void check_keys(const ServingOptions& options, const KeyStore& keys) {
+  if (keys.any() || is_loopback(options.server.address)) return;
+  fail(ErrorKind::usage, "anybody on the network could draw at ", options.server.address,
+       ": make an API key first (glm-image keys add NAME), or listen on 127.0.0.1");
+}
+
+// Connections wait in the application's constructor: the server is bound before the model is read, so that an address
+// in use is told at once.
+class Front : public Application {
+ public:
+  void open(Services& services) { api_.emplace(services); }
+  std::variant<uint64_t, Response> admit(Request& request) override { return api_->admit(request); }
+  Answer handle(Request& request) override { return api_->handle(request); }
+  Response refuse(const Request& request, int status, const std::string& message) override {
+    return api_->refuse(request, status, message);
+  }
+  void finished(const Request& request, int status, double seconds, uint64_t bytes) override {
+    api_->finished(request, status, seconds, bytes);
+  }
+
+ private:
+  std::optional<Api> api_;
+};
+
+}  // namespace
+
+struct Serving::State {
+  State(ServingOptions o, RequestLog& log, Progress* progress);
+  void connect_metrics();
+
+  ServingOptions options;
+  Front front;
+  Server server;
+  std::unique_ptr<Database> database;
+  std::unique_ptr<BlobBackend> backend;
+  JobStore jobs;
+  BlobStore blobs;
+  KeyStore keys;
+  EventHub hub;
+  Metrics metrics;
+  std::optional<Pipeline> pipeline;
+  std::optional<PipelinePainter> painter;
+  std::optional<Services> services;
+  std::optional<Janitor> janitor;
+  std::optional<Worker> worker;
+};
+
+Serving::State::State(ServingOptions o, RequestLog& log, Progress* progress)
+    : options(std::move(o)),
+      server(options.server, front),
+      database(Database::open(options.queue)),
+      backend(open_blobs(options.blobs)),
+      jobs(*database, options.limits),
+      blobs(*database, *backend),
+      keys(*database) {
+  check_keys(options, keys);
+  options.service.need_keys = keys.any();
+  ::curl_global_init(CURL_GLOBAL_DEFAULT);
+  pipeline.emplace(Pipeline::open(options.pipeline, progress));
+  painter.emplace(*pipeline);
+  services.emplace(jobs, blobs, keys, hub, metrics, log,
+                   describe_model(options.model_name, options.pipeline.model, *pipeline), options.rules,
+                   options.service);
+  services->trouble = [this] { return worker->status().trouble; };
+  connect_metrics();
+  front.open(*services);
+  janitor.emplace(jobs, blobs, options.janitor);
+  worker.emplace(Worker::Services{jobs, blobs, hub, *painter}, options.worker);
+}
+
+void Serving::State::connect_metrics() {
+  metrics.set_sources({.queue = [this] { return jobs.counts(); },
+                       .worker = [this] { return worker->status(); },
+                       .stored_bytes = [this] { return blobs.bytes(); },
+                       .connections = [this] { return server.open_connections(); },
+                       .listeners = [this] { return hub.subscribers(); }});
+}
+
+Serving::Serving(ServingOptions options, RequestLog& log, Progress* progress)
+    : state_(std::make_unique<State>(std::move(options), log, progress)) {}
+
+// The worker goes first: it tells its listeners, which the server holds.
+Serving::~Serving() { state_->worker.reset(); }
+
+void Serving::run() { state_->server.run(); }
+
+void Serving::drain() {
+  State& state = *state_;
+  state.services->phase = Phase::draining;
+  state.server.drain();
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool drawn = false;
+  std::thread hurry;
+  if (state.options.drain.count() > 0) {
+    hurry = std::thread([&] {
+      std::unique_lock lock(mutex);
+      if (!changed.wait_for(lock, state.options.drain, [&] { return drawn; })) {
+        lock.unlock();
+        state.worker->stop(Worker::Stop::hand_back);
+      }
+    });
+  }
+  state.worker->stop(Worker::Stop::after_current);
+  {
+    const std::lock_guard lock(mutex);
+    drawn = true;
+  }
+  changed.notify_all();
+  if (hurry.joinable()) hurry.join();
+  state.services->phase = Phase::stopping;
+}
+
+uint16_t Serving::port() const { return state_->server.port(); }
+
+const Pipeline& Serving::pipeline() const { return *state_->pipeline; }
+
+}  // namespace glmimage::serve
