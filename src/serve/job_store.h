@@ -44,11 +44,11 @@ struct Submission {
 };
 
 struct JobFilter {
-  std::optional<std::string> owner;
-  std::optional<JobState> state;
-  std::string search;                 // words in the prompt, any case of ASCII letters
-  std::optional<std::string> before;  // the page after the one whose JobPage::next this is
-  int64_t limit = 20;                 // 1 to 1000
+  std::optional<std::string> owner = {};
+  std::optional<JobState> state = {};
+  std::string search = {};                 // words in the prompt, any case of ASCII letters
+  std::optional<std::string> before = {};  // the page after the one whose JobPage::next this is
+  int64_t limit = 20;                      // 1 to 1000
 };
 
 struct JobPage {
@@ -74,8 +74,8 @@ enum class Cancelled { at_once, requested, finished_before, unknown_job };
 enum class Removed { yes, still_running, unknown_job };
 
 struct Retention {
-  std::optional<std::chrono::milliseconds> max_age;  // of finished jobs
-  std::optional<int64_t> max_bytes;                  // of all pictures that jobs refer to; the oldest go first
+  std::optional<std::chrono::milliseconds> max_age = {};  // of finished jobs
+  std::optional<int64_t> max_bytes = {};                  // of all pictures that jobs refer to; the oldest go first
 };
 
 struct QueueCounts {
