@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "serve/blob_store.h"
@@ -18,17 +21,32 @@ enum class DatabaseKind { sqlite, postgres };
 class StoreTest : public testing::TestWithParam<DatabaseKind> {
  protected:
   void SetUp() override {
-    folder_ = glmimage::test::scratch_folder();
+    folder_ = memory_folder();
     if (GetParam() == DatabaseKind::postgres) {
       auto* server = glmimage::test::PostgresServer::instance();
       if (!server) GTEST_SKIP() << "PostgreSQL is not installed (scripts/bootstrap --dev)";
-      where_ = server->new_database();
+      where_ = server->empty_database();
     } else {
       where_ = (folder_ / "queue.sqlite").string();
     }
     database_ = Database::open(where_);
     backend_ = open_disk_blobs((folder_ / "blobs").string());
     blobs_ = std::make_unique<BlobStore>(*database_, *backend_);
+  }
+
+  void TearDown() override {
+    blobs_.reset();
+    database_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  // In memory, where syncing costs nothing: what these tests ask holds on any file system.
+  static std::filesystem::path memory_folder() {
+    std::string name = std::filesystem::is_directory("/dev/shm")
+                           ? "/dev/shm/glm-image-test-XXXXXX"
+                           : std::filesystem::temp_directory_path() / "glm-image-test-XXXXXX";
+    if (!::mkdtemp(name.data())) throw std::runtime_error("no temporary folder");
+    return name;
   }
 
   std::filesystem::path folder_;

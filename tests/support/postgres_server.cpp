@@ -1,5 +1,6 @@
 #include "support/postgres_server.h"
 
+#include <libpq-fe.h>
 #include <pwd.h>
 #include <signal.h>
 #include <unistd.h>
@@ -50,12 +51,12 @@ PostgresServer* PostgresServer::instance() {
 
 PostgresServer::PostgresServer(fs::path programs, fs::path folder)
     : programs_(std::move(programs)), folder_(std::move(folder)) {
-  const ProcessResult made = run_process(
-      {.arguments = as_server("initdb", {"-D", (folder_ / "data").string(), "-U", "postgres", "-A", "trust", "-E",
-                                         "UTF8", "--locale=C", "--no-sync"}),
-       .environment = {},
-       .input = {},
-       .folder = folder_.string()});
+  const ProcessResult made =
+      run_process({.arguments = as_server("initdb", {"-D", (folder_ / "data").string(), "-U", "postgres", "-A", "trust",
+                                                     "-E", "UTF8", "--locale=C", "--no-sync"}),
+                   .environment = {},
+                   .input = {},
+                   .folder = folder_.string()});
   if (made.exit_code != 0) throw std::runtime_error("initdb: " + made.err);
   start();
 }
@@ -98,13 +99,23 @@ void PostgresServer::restart() {
   start();
 }
 
+std::string PostgresServer::empty_database() {
+  if (shared_.empty()) shared_ = new_database();
+  const std::unique_ptr<PGconn, void (*)(PGconn*)> connection(PQconnectdb(shared_.c_str()), PQfinish);
+  const std::unique_ptr<PGresult, void (*)(PGresult*)> done(
+      PQexec(connection.get(), "SET client_min_messages = warning; DROP SCHEMA public CASCADE; CREATE SCHEMA public"),
+      PQclear);
+  if (PQresultStatus(done.get()) != PGRES_COMMAND_OK) throw std::runtime_error(PQerrorMessage(connection.get()));
+  return shared_;
+}
+
 std::string PostgresServer::new_database() {
   const std::string name = "test" + std::to_string(++databases_);
-  const ProcessResult made = run_process({.arguments = {(programs_ / "createdb").string(), "-h", folder_.string(), "-U",
-                                                        "postgres", name},
-                                          .environment = {},
-                                          .input = {},
-                                          .folder = {}});
+  const ProcessResult made =
+      run_process({.arguments = {(programs_ / "createdb").string(), "-h", folder_.string(), "-U", "postgres", name},
+                   .environment = {},
+                   .input = {},
+                   .folder = {}});
   if (made.exit_code != 0) throw std::runtime_error("createdb: " + made.err);
   return "postgresql:///" + name + "?host=" + folder_.string() + "&user=postgres";
 }

@@ -14,11 +14,13 @@ namespace glmimage::test {
 class PostgresServer {
  public:
   // Null when PostgreSQL is not installed (scripts/bootstrap --dev). Throws std::runtime_error when it does not start.
+  // For the main thread: the server ends with the thread that started it.
   static PostgresServer* instance();
   ~PostgresServer();
 
-  std::string new_database();  // an empty one: postgresql:///name?…
-  void restart();              // as an administrator would, "fast": open connections are lost
+  std::string new_database();    // an empty one: postgresql:///name?…
+  std::string empty_database();  // always the same, emptied: quicker, for tests that run one after the other
+  void restart();                // as an administrator would, "fast": open connections are lost
 
  private:
   PostgresServer(std::filesystem::path programs, std::filesystem::path folder);
@@ -28,6 +30,7 @@ class PostgresServer {
   std::filesystem::path programs_, folder_;
   std::unique_ptr<Process> server_;
   int databases_ = 0;
+  std::string shared_;
 };
 
 }  // namespace glmimage::test
