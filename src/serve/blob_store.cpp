@@ -1,11 +1,9 @@
 #include "serve/blob_store.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
-#include <array>
 
 #include "core/error.h"
+#include "core/sha256.h"
 
 namespace glmimage::serve {
 namespace {
@@ -16,20 +14,6 @@ bool is_hash(const std::string& text) {
 }
 
 }  // namespace
-
-std::string sha256_hex(std::string_view bytes) {
-  std::array<unsigned char, 32> digest;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), nullptr, EVP_sha256(), nullptr) != 1) {
-    fail(ErrorKind::internal, "OpenSSL computes no SHA-256");
-  }
-  static constexpr char kDigits[] = "0123456789abcdef";
-  std::string out;
-  for (const unsigned char byte : digest) {
-    out += kDigits[byte >> 4];
-    out += kDigits[byte & 15];
-  }
-  return out;
-}
 
 std::unique_ptr<BlobBackend> open_blobs(const std::string& where) {
   return where.starts_with("s3://") ? open_s3_blobs(S3Options::from_environment(where)) : open_disk_blobs(where);

@@ -11,11 +11,8 @@
 
 namespace glmimage::serve {
 
-// SHA-256 as 64 lower-case hexadecimal digits.
-std::string sha256_hex(std::string_view bytes);
-
-// Where the bytes are. Objects are named by their SHA-256 and never change. Threads share it. All functions throw
-// ErrorKind::io when the disk or the network refuses.
+// Where the bytes are. Objects are named by their SHA-256 (core/sha256.h) and never change. Threads share it. All
+// functions throw ErrorKind::io when the disk or the network refuses.
 class BlobBackend {
  public:
   virtual ~BlobBackend() = default;

@@ -7,6 +7,7 @@
 
 #include "core/listing.h"
 #include "core/rng.h"
+#include "core/sha256.h"
 #include "pipeline/request.h"
 #include "serve/draw_fields.h"
 

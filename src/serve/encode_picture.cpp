@@ -1,6 +1,6 @@
 #include "serve/encode_picture.h"
 
-#include "core/error.h"
+#include "core/encode_image.h"
 
 namespace glmimage::serve {
 
@@ -27,16 +27,9 @@ std::vector<int64_t> partial_steps(int64_t steps, int64_t partial_images) {
   return out;
 }
 
-std::string mime_of(const std::string& format) {
-  if (format != "png" && format != "jpeg" && format != "webp") {
-    fail(ErrorKind::usage, "the picture's format must be png, jpeg or webp, not '", format, "'");
-  }
-  return "image/" + format;
-}
-
 std::string encode_picture(const Image& picture, const JobRequest& request) {
-  if (request.format != "png") fail(ErrorKind::usage, "pictures are written as png here, not as ", request.format);
-  const std::vector<uint8_t> bytes = encode_png(picture);
+  const std::vector<uint8_t> bytes = encode_image(
+      picture, {.format = parse_picture_format(request.format), .quality = request.quality.value_or(kDefaultQuality)});
   return {bytes.begin(), bytes.end()};
 }
 

@@ -14,10 +14,8 @@ GenerateRequest picture_request(const JobRequest& request, int64_t index);
 // The denoising steps (from 0) after which a partial picture is shown: evenly spread, none after the last.
 std::vector<int64_t> partial_steps(int64_t steps, int64_t partial_images);
 
-// image/png, image/jpeg, image/webp. Throws ErrorKind::usage for another format.
-std::string mime_of(const std::string& format);
-
-// The finished picture as a file of the job's format. Throws ErrorKind::usage for a format that is not known.
+// The finished picture as a file of the job's format and quality. Throws ErrorKind::usage for a format that is not
+// known.
 std::string encode_picture(const Image& picture, const JobRequest& request);
 
 }  // namespace glmimage::serve

@@ -9,7 +9,7 @@
 namespace glmimage::serve {
 
 struct JanitorOptions {
-  Retention retention;
+  Retention retention = {};
   std::chrono::milliseconds blob_grace = std::chrono::hours(1);  // see BlobStore::collect_garbage
   std::chrono::milliseconds interval = std::chrono::minutes(1);
 };

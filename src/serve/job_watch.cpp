@@ -31,10 +31,12 @@ std::optional<JobEvent> JobWatch::next(std::chrono::milliseconds limit) {
       next_poll_ = Clock::now() + poll_;
       continue;
     }
-    const auto pause = std::chrono::ceil<std::chrono::milliseconds>(std::min(deadline, next_poll_) - now);
-    std::optional<JobEvent> event = subscription_->next(std::max(pause, std::chrono::milliseconds(0)));
-    if (!event && now >= deadline) break;
-    if (!event) continue;
+    const auto pause = std::max(Clock::duration::zero(), std::min(deadline, next_poll_) - now);
+    std::optional<JobEvent> event = subscription_->next(std::chrono::ceil<std::chrono::milliseconds>(pause));
+    if (!event) {
+      if (Clock::now() >= deadline) break;
+      continue;
+    }
     heard_ = event->kind != JobEvent::Kind::state;
     // The end is told by the store, which knows all pictures; the hub says when to ask.
     if (event->last())

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/sha256.h"
 #include "serve/blob_store.h"
 
 namespace glmimage::serve {

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "core/current_error.h"
+#include "core/encode_image.h"
 #include "serve/active_job.h"
 #include "serve/encode_picture.h"
 #include "serve/process_identity.h"
@@ -35,6 +36,16 @@ std::vector<Item> in_turns(const std::vector<std::shared_ptr<ActiveJob>>& jobs) 
     }
   }
   return out;
+}
+
+// Sleeps; false: something disturbed it.
+bool rest(std::chrono::milliseconds time, const std::function<bool()>& disturbed) {
+  const auto until = std::chrono::steady_clock::now() + time;
+  while (std::chrono::steady_clock::now() < until) {
+    if (disturbed()) return false;
+    std::this_thread::sleep_for(20ms);
+  }
+  return true;
 }
 
 }  // namespace
@@ -79,7 +90,7 @@ struct Worker::State {
   void draw_together(std::span<const Item> items);
   bool load_references(ActiveJob& job, GenerateRequest& request);
   RequestObserver observer_of(const std::shared_ptr<ActiveJob>& job, int64_t index, Progress* progress);
-  void keep(ActiveJob& job, int64_t index, const GenerateResult& result);
+  void keep(ActiveJob& job, int64_t index, const GenerateRequest& request, const GenerateResult& result);
   void fail(ActiveJob& job, const Error& error);
   void conclude(ActiveJob& job);
   void release(ActiveJob& job, Attempt attempt = Attempt::spared);
@@ -99,11 +110,7 @@ bool Worker::State::persist(const ActiveJob& job, const std::function<bool()>& w
       if (error.kind() != ErrorKind::io) throw;
       set_trouble(error.what());
     }
-    const auto until = std::chrono::steady_clock::now() + pause;
-    while (std::chrono::steady_clock::now() < until) {
-      if (hand_back || job.lost()) return false;
-      std::this_thread::sleep_for(20ms);
-    }
+    if (!rest(pause, [&] { return hand_back || job.lost(); })) return false;
   }
 }
 
@@ -165,6 +172,7 @@ void Worker::State::draw(std::vector<Claim> claims) {
 
 void Worker::State::draw_together(std::span<const Item> items) {
   std::vector<DrawTask> tasks;
+  tasks.reserve(items.size());  // requests are pointed to
   std::vector<std::unique_ptr<PictureProgress>> progress;
   for (const auto& [job, index] : items) {
     if (job->concluded || job->stopped()) continue;
@@ -174,9 +182,12 @@ void Worker::State::draw_together(std::span<const Item> items) {
     DrawTask task;
     task.request = std::move(request);
     task.observer = observer_of(job, index, progress.back().get());
-    task.done = [this, job = job, index = index](const GenerateResult& result) { keep(*job, index, result); };
     task.failed = [this, job = job](const Error& error) { fail(*job, error); };
     tasks.push_back(std::move(task));
+    const GenerateRequest* drawn = &tasks.back().request;
+    tasks.back().done = [this, job = job, index = index, drawn](const GenerateResult& result) {
+      keep(*job, index, *drawn, result);
+    };
   }
   if (!tasks.empty()) services.painter.draw(tasks);
   for (const Item& item : items) {
@@ -213,7 +224,7 @@ RequestObserver Worker::State::observer_of(const std::shared_ptr<ActiveJob>& job
   observer.preview_steps = partial_steps(request.steps, request.partial_images);
   if (observer.preview_steps.empty()) return observer;
   observer.preview = [this, job, index, number = int64_t{0}](int64_t, const Image& picture) mutable {
-    const std::vector<uint8_t> png = encode_png(picture);
+    const std::vector<uint8_t> png = encode_image(picture);
     std::string bytes(png.begin(), png.end());
     try {
       const std::string blob = services.blobs.put(bytes);
@@ -225,14 +236,15 @@ RequestObserver Worker::State::observer_of(const std::shared_ptr<ActiveJob>& job
   return observer;
 }
 
-void Worker::State::keep(ActiveJob& job, int64_t index, const GenerateResult& result) {
+void Worker::State::keep(ActiveJob& job, int64_t index, const GenerateRequest& request, const GenerateResult& result) {
   try {
-    const JobRequest& request = job.job().request;
-    const std::string bytes = encode_picture(result.image, request);
+    const JobRequest& asked = job.job().request;
+    const std::string bytes =
+        options.encode ? options.encode(job.job(), request, result) : encode_picture(result.image, asked);
     JobPicture picture{.index = index,
                        .seed = result.seed,
                        .blob = {},
-                       .mime = mime_of(request.format),
+                       .mime = media_type_of(parse_picture_format(asked.format)),
                        .width = result.image.width,
                        .height = result.image.height,
                        .bytes = static_cast<int64_t>(bytes.size()),
@@ -264,7 +276,7 @@ void Worker::State::fail(ActiveJob& job, const Error& error) {
     // Another worker may draw it; this one would fail the whole queue in no time.
     release(job, Attempt::counted);
     set_trouble(error.what());
-    std::this_thread::sleep_for(kLongestRetry);
+    rest(kLongestRetry, [&] { return stopping.load(); });
     return;
   }
   const JobError told{kind_name(error.kind()), error.what()};

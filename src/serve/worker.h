@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -15,6 +16,9 @@
 namespace glmimage::serve {
 
 struct WorkerOptions {
+  // The finished picture as the file that is stored, in the request's format (JobRequest::format); what it says about
+  // itself is this function's business. Unset: encode_picture.
+  std::function<std::string(const Job&, const GenerateRequest&, const GenerateResult&)> encode = {};
   int64_t batch = 1;                                                // pictures handed to the painter together
   std::chrono::milliseconds lease = std::chrono::seconds(30);       // given away that long after the last heartbeat
   std::chrono::milliseconds heartbeat = std::chrono::seconds(1);    // also how old progress seen from elsewhere may be

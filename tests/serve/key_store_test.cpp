@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/sha256.h"
 #include "serve/store_fixture.h"
 
 namespace glmimage::serve::test {
