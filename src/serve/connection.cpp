@@ -278,7 +278,10 @@ class HttpConnection : public std::enable_shared_from_this<HttpConnection<Stream
       if (step.head) {
         status = step.head->status;
         comments = step.head->content_type == "text/event-stream";
-        if (step.done) return send(request, *step.head) ? status : kClientLeft;
+        if (step.done) {
+          step.head->body += step.bytes;
+          return send(request, *step.head) ? status : kClientLeft;
+        }
         if (!begin_chunks(request, *step.head)) break;
       }
       if (!step.bytes.empty() && !send_chunk(step.bytes)) break;
