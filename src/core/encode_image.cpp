@@ -88,8 +88,8 @@ PictureFormat picture_format_of(const std::filesystem::path& file) {
   try {
     return parse_picture_format(suffix.substr(1));
   } catch (const Error&) {
-    fail(ErrorKind::usage, file.string(), ": pictures are written as PNG, JPEG and WebP; end the name in .png, .jpg or ",
-         ".webp, or name the format");
+    fail(ErrorKind::usage, file.string(),
+         ": pictures are written as PNG, JPEG and WebP; end the name in .png, .jpg or ", ".webp, or name the format");
   }
 }
 

@@ -108,7 +108,6 @@ class S3Blobs : public BlobBackend {
     Headers headers;
     add(headers, "x-amz-content-sha256: " + (*request.method == 'P' ? request.hash : sha256_hex("")));
     add(headers, "Content-Type: application/octet-stream");
-    add(headers, "Expect:");
     if (!options_.session_token.empty()) add(headers, "x-amz-security-token: " + options_.session_token);
     const std::string url = concat(options_.endpoint, "/", options_.bucket, "/", options_.prefix, request.hash);
     const std::string sign = "aws:amz:" + options_.region + ":s3";
@@ -130,6 +129,9 @@ class S3Blobs : public BlobBackend {
 
   void set_limits(CURL* curl) const {
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    // Bodies are not held back for "100 Continue". (A header "Expect:" without a value, which turns it off, is signed
+    // wrongly by libcurl 7.88.)
+    curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
     curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);

@@ -25,7 +25,11 @@ class PipelineWorkerTest : public testing::Test {
     jobs_.emplace(*database_);
   }
   static const Pipeline& pipeline() {
-    static const Pipeline pipeline = Pipeline::open({.model = glmimage::test::golden("tiny_a/checkpoint")});
+    static const Pipeline pipeline = [] {
+      PipelineOptions options;
+      options.model = glmimage::test::golden("tiny_a/checkpoint");
+      return Pipeline::open(options);
+    }();
     return pipeline;
   }
   NewJob small_job(int64_t count, int64_t steps) {

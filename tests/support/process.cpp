@@ -117,6 +117,8 @@ bool Process::wait_for_error_text(const std::string& text) {
   return true;
 }
 
+std::string Process::error_text() const { return read_all(err_); }
+
 std::string Process::environment() const {
   std::ifstream file("/proc/" + std::to_string(pid_) + "/environ", std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};

@@ -37,6 +37,7 @@ class Process {
 
   // Until standard error holds `text`; false when the child ended, or the time limit passed, without it.
   bool wait_for_error_text(const std::string& text);
+  std::string error_text() const;  // what it wrote there so far
   void send(int signal);
   // Until the child ends: the most that a line of /proc/<pid>/status ("RssAnon") said, in bytes, looked at every
   // millisecond.
