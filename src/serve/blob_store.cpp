@@ -22,11 +22,12 @@ std::unique_ptr<BlobBackend> open_blobs(const std::string& where) {
 BlobStore::BlobStore(Database& database, BlobBackend& backend) : database_(database), backend_(backend) {}
 
 // The row comes first: bytes without one would stay for ever. While the row is young, or a job refers to it, nobody
-// removes the bytes; and whoever removes them holds the row, so this waits for it and then writes them again.
+// removes the bytes; and whoever removes them holds the row, so this waits for it and then writes them again. The row
+// need not be on the disk yet: the transaction that refers to it will bring both there.
 std::string BlobStore::put(std::string_view bytes) {
   const std::string hash = sha256_hex(bytes);
   const int64_t size = static_cast<int64_t>(bytes.size());
-  database_.transaction(Access::write, [&](Connection& c) {
+  database_.transaction(Access::relaxed, [&](Connection& c) {
     c.run(
         "INSERT INTO blobs (hash, bytes, touched) VALUES ($1, $2, $now) "
         "ON CONFLICT (hash) DO UPDATE SET touched = excluded.touched",

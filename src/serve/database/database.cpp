@@ -89,6 +89,7 @@ void Database::run(Access access, const std::function<void(Connection&)>& body) 
     std::unique_ptr<Connection> connection;
     try {
       connection = take();
+      const std::unique_lock turn = wait_for_turn(access);
       connection->begin(access != Access::read, access == Access::write);
       body(*connection);
       connection->commit();

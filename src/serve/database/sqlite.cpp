@@ -167,8 +167,12 @@ class SqliteDatabase : public Database {
 
  protected:
   std::unique_ptr<Connection> connect() override { return std::make_unique<SqliteConnection>(file_); }
+  std::unique_lock<std::mutex> wait_for_turn(Access access) override {
+    return access == Access::read ? std::unique_lock<std::mutex>() : std::unique_lock(writer_);
+  }
 
  private:
+  std::mutex writer_;
   std::string file_;
 };
 
