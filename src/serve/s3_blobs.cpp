@@ -89,7 +89,7 @@ class S3Blobs : public BlobBackend {
   // All four methods may be repeated: a blob never changes.
   Answer ask(const Request& request) {
     Answer answer;
-    auto pause = std::chrono::milliseconds(200);
+    auto pause = options_.pause;
     for (int left = options_.retries; left >= 0; --left, pause *= 2) {
       answer = ask_once(request);
       const bool again = answer.code != CURLE_OK || answer.status == 429 || answer.status >= 500;

@@ -56,6 +56,7 @@ class S3BlobsTest : public testing::Test {
     out.secret_key = kSecret;
     out.timeout = 2s;
     out.retries = 2;
+    out.pause = 5ms;
     return out;
   }
 
