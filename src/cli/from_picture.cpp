@@ -74,7 +74,7 @@ void fill_from(const Recipe& recipe, const CLI::App& command, GenerateOptions& o
   fill("--width", options.width, recipe.width);
   fill("--height", options.height, recipe.height);
   fill("--seed", options.seed, recipe.seed);
-  fill("--label", options.label, recipe.label);
+  fill("--label", options.labelling.label, recipe.label);
   DrawOptions& draw = options.draw;
   fill("--steps", draw.steps, recipe.steps);
   fill("--guidance", draw.guidance, recipe.guidance_scale);

@@ -1,27 +1,16 @@
 #include "cli/generate_options.h"
 
-#include <cstdlib>
-
 #include "core/error.h"
 
 namespace glmimage::cli {
 namespace {
-
-constexpr const char* kProducerVariable = "GLM_IMAGE_PRODUCER";
 
 void add_file_options(CLI::App& command, GenerateOptions& options) {
   command.add_option("-o,--output", options.output, "Picture to write, .png, .jpg or .webp")->capture_default_str();
   command.add_option("--format", options.format, "png, jpeg or webp; default: by the output's suffix");
   command.add_option("--quality", options.quality,
                      concat("Of JPEG and WebP, 0 to 100 [", kDefaultQuality, "]; WebP at 100 loses nothing"));
-  command
-      .add_option("--label", options.label,
-                  "How pictures tell that they were generated: none, hidden (in the file) or visible (a mark, too)")
-      ->capture_default_str();
-  command.add_option(
-      "--producer", options.producer,
-      concat("The producer's code in the label; default: ", kProducerVariable, ", else ", kDefaultProducer));
-  command.add_flag("--no-recipe", options.without_recipe, "Leave prompt and settings out of the picture's file");
+  add_label_options(command, options.labelling);
 }
 
 }  // namespace
@@ -58,12 +47,7 @@ PictureFileOptions file_options_of(const GenerateOptions& options) {
   if (out.quality < 0 || out.quality > 100) {
     fail(ErrorKind::usage, "the quality must be between 0 and 100, not ", out.quality);
   }
-  out.label.mode = parse_label_mode(options.label);
-  const char* variable = std::getenv(kProducerVariable);
-  if (variable != nullptr && *variable != '\0') out.label.producer = variable;
-  if (!options.producer.empty()) out.label.producer = options.producer;
-  validate_producer(out.label.producer);
-  out.with_recipe = !options.without_recipe;
+  apply_label(options.labelling, out);
   return out;
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/draw_options.h"
+#include "cli/label_option.h"
 #include "pipeline/picture_file.h"
 
 namespace glmimage::cli {
@@ -22,8 +23,7 @@ struct GenerateOptions {
   std::string output = "picture.png", trace;
   std::string format;          // empty: by the output's suffix
   std::optional<int> quality;  // of JPEG and WebP
-  std::string label = "hidden", producer;
-  bool without_recipe = false;
+  LabelChoice labelling;
   std::string from;  // a picture to draw again
   bool allow_differences = false;
 };

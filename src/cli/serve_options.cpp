@@ -106,6 +106,7 @@ void add_serve_options(CLI::App& command, ServeOptions& options) {
   add_listening(command, options);
   add_queue(command, options);
   add_limits(command, options);
+  add_label_options(command, options.labelling);
   add_draw_options(command, options.draw);
 }
 
@@ -147,6 +148,7 @@ serve::ServingOptions serving_options(const ServeOptions& options) {
   // Other processes tell of their jobs through PostgreSQL only; a file has one server as a rule.
   const bool shared = out.queue.starts_with("postgres");
   out.service.poll = std::chrono::milliseconds(shared ? 500 : 2000);
+  apply_label(options.labelling, out.file);
   out.pipeline = prepare(options.draw);
   return out;
 }

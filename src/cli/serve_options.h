@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/draw_options.h"
+#include "cli/label_option.h"
 #include "serve/serving.h"
 
 namespace glmimage::cli {
@@ -13,6 +14,7 @@ namespace glmimage::cli {
 // What `glm-image serve` is told.
 struct ServeOptions {
   DrawOptions draw;
+  LabelChoice labelling;
   serve::ServerOptions server;
   serve::ServiceOptions service;
   serve::DrawingRules rules;

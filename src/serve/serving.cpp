@@ -8,7 +8,9 @@
 #include <thread>
 
 #include "core/error.h"
+#include "pipeline/drawn_recipe.h"
 #include "serve/api.h"
+#include "serve/labelled_picture.h"
 #include "serve/metrics.h"
 #include "serve/served_model.h"
 
@@ -82,6 +84,7 @@ Serving::State::State(ServingOptions o, RequestLog& log, Progress* progress)
   connect_metrics();
   front.open(*services);
   janitor.emplace(jobs, blobs, options.janitor);
+  options.worker.encode = LabelledPicture(recipe_of_run(options.pipeline), pipeline->dtype(), options.file);
   worker.emplace(Worker::Services{jobs, blobs, hub, *painter}, options.worker);
 }
 

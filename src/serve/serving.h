@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "pipeline/picture_file.h"
 #include "pipeline/pipeline.h"
 #include "serve/janitor.h"
 #include "serve/job_store.h"
@@ -19,6 +20,7 @@ struct ServingOptions {
   ServiceOptions service;
   DrawingRules rules;
   PipelineOptions pipeline;
+  PictureFileOptions file;  // label and recipe of finished pictures; `encode` of `worker` is made of it
   std::string model_name = "glm-image";
   std::string queue;  // a SQLite file, or postgres://…
   std::string blobs;  // a folder, or s3://…

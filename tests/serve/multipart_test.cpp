@@ -16,10 +16,11 @@ std::string part(const std::string& disposition, const std::string& content) {
 }
 
 TEST(Multipart, ReadsFieldsAndFiles) {
-  const std::string body = part("form-data; name=\"prompt\"", "a cat\r\non two lines") +
-                           "--b\r\ncontent-type: image/png\r\nCONTENT-DISPOSITION: Form-Data; filename=\"a \\\"b\\\".png\"; "
-                           "name=image\r\n\r\n" +
-                           std::string("\0\r\n--x", 6) + "\r\n" + part("form-data; name=\"empty\"", "") + "--b--\r\nepilogue";
+  const std::string body =
+      part("form-data; name=\"prompt\"", "a cat\r\non two lines") +
+      "--b\r\ncontent-type: image/png\r\nCONTENT-DISPOSITION: Form-Data; filename=\"a \\\"b\\\".png\"; "
+      "name=image\r\n\r\n" +
+      std::string("\0\r\n--x", 6) + "\r\n" + part("form-data; name=\"empty\"", "") + "--b--\r\nepilogue";
   const std::vector<FormPart> parts = parse_form(body, "Multipart/Form-Data; charset=utf-8; BOUNDARY=\"b\"");
   ASSERT_EQ(parts.size(), 3u);
   EXPECT_EQ(parts[0].name, "prompt");
@@ -67,10 +68,12 @@ TEST(Multipart, SaysWhatIsBroken) {
 
 // Every cut and every changed byte of a good body is read or refused; none is read beyond its end (run under ASan).
 TEST(Multipart, SurvivesChanges) {
-  const std::string good = part("form-data; name=\"a\"; filename=\"x\"", "1") + part("form-data; name=b", "2") + "--b--";
+  const std::string good =
+      part("form-data; name=\"a\"; filename=\"x\"", "1") + part("form-data; name=b", "2") + "--b--";
   for (size_t i = 0; i < good.size(); ++i) {
     for (const std::string& changed :
-         {good.substr(0, i), good.substr(i), good.substr(0, i) + "\r\n--b" + good.substr(i), good.substr(0, i) + "\"" + good.substr(i + 1)}) {
+         {good.substr(0, i), good.substr(i), good.substr(0, i) + "\r\n--b" + good.substr(i),
+          good.substr(0, i) + "\"" + good.substr(i + 1)}) {
       try {
         for (const FormPart& each : parse_form(changed, kType)) {
           EXPECT_LE(each.content.data() + each.content.size(), changed.data() + changed.size());

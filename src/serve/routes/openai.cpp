@@ -1,5 +1,7 @@
 #include <ctime>
+#include <span>
 
+#include "core/encode_image.h"
 #include "serve/base64.h"
 #include "serve/draw_request.h"
 #include "serve/events.h"
@@ -125,25 +127,34 @@ class ImagesStream : public JobAnswer {
     step.bytes += sse_event(type, data);
   }
 
-  json described(const std::string& bytes, const std::string& size, const std::string& format) const {
+  json described(const std::string& bytes, const std::string& size) const {
     return {{"b64_json", encode_base64(bytes)},
             {"size", size},
             {"quality", job().request.extra.value("quality", "high")},
             {"background", "opaque"},
-            {"output_format", format}};
+            {"output_format", job().request.format}};
   }
 
+  // Estimates are kept as PNG; the client saves them under the ending it asked for.
   void show_partial(const JobEvent& event, Step& step) {
     if (!event.bytes) return;
-    const std::span bytes(reinterpret_cast<const uint8_t*>(event.bytes->data()), event.bytes->size());
-    const PictureSize size = picture_size(bytes, "a partial picture");
-    json data = described(*event.bytes, concat(size.width, "x", size.height), "png");
+    const JobRequest& asked = job().request;
+    const std::span png(reinterpret_cast<const uint8_t*>(event.bytes->data()), event.bytes->size());
+    const PictureSize size = picture_size(png, "a partial picture");
+    std::string bytes = *event.bytes;
+    if (asked.format != "png") {
+      const std::vector<uint8_t> encoded = encode_image(
+          decode_image(png, "a partial picture"),
+          {.format = parse_picture_format(asked.format), .quality = asked.quality.value_or(kDefaultQuality)});
+      bytes.assign(encoded.begin(), encoded.end());
+    }
+    json data = described(bytes, concat(size.width, "x", size.height));
     data["partial_image_index"] = event.partial.number;
     say("partial_image", std::move(data), step);
   }
 
   void show_picture(const JobPicture& picture, Step& step) {
-    json data = described(fetch_blob(services(), picture.blob), size_text(picture), job().request.format);
+    json data = described(fetch_blob(services(), picture.blob), size_text(picture));
     Job so_far = job();
     so_far.pictures = {picture};
     data["usage"] = usage_json(so_far);

@@ -116,6 +116,17 @@ def test_zai(server):
     assert server.ask("GET", path).body.startswith(b"\x89PNG")
 
 
+def test_zai_watermark(server):
+    """A mark that people see, by default; without it, the same picture and the label in the file alone."""
+    def draw(**more):
+        body = {"model": "glm-image", "prompt": "a fox", "size": "256x256", "seed": 3, **more}
+        url = server.ask("POST", ZAI, body).json["data"][0]["url"]
+        return server.ask("GET", url.split(str(server.port))[1]).body
+    marked, plain = draw(), draw(watermark_enabled=False)
+    assert b"AIGC" in marked and b"AIGC" in plain and marked != plain
+    assert b'"label":"visible"' in marked.replace(b" ", b"") and b'"label":"hidden"' in plain.replace(b" ", b"")
+
+
 def test_zai_async(server):
     task = server.ask("POST", ZAI.replace("v4/", "v4/async/"),
                       {"model": "glm-image", "prompt": "a fox", "size": "64x64", "request_id": "mine-1"}).json

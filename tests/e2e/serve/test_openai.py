@@ -1,11 +1,14 @@
 """The openai package against the server."""
 import base64
+import json
+import os
+import subprocess
 
 import httpx2
 import openai
 import pytest
 
-from conftest import data_url, png
+from conftest import CHECKPOINT, PROGRAM, data_url, png
 
 SMALL = {"size": "64x64", "model": "glm-image"}
 
@@ -96,6 +99,13 @@ def test_stream_of_partial_pictures(client):
     assert partial[0].b64_json != whole.data[0].b64_json
 
 
+def test_partial_pictures_have_the_format_asked_for(client):
+    events = list(client.images.generate(prompt="a cat", stream=True, partial_images=1, output_format="jpeg", **SMALL))
+    pictures = [e for e in events if e.type in ("image_generation.partial_image", "image_generation.completed")]
+    assert [e.output_format for e in pictures] == ["jpeg"] * 2
+    assert all(base64.b64decode(e.b64_json).startswith(b"\xff\xd8\xff") for e in pictures)
+
+
 def test_stream_tells_of_visual_tokens_before(client):
     events = list(client.images.generate(prompt="a cat", stream=True, partial_images=1, n=1, size="128x128",
                                          extra_body={"num_inference_steps": 4}))
@@ -165,3 +175,24 @@ def test_broken_pictures(client):
     assert caught.value.code == "too_many_images"
     with pytest.raises(openai.BadRequestError):
         client.images.edit(image=("a.png", png()), mask=("m.png", png()), prompt="x", **SMALL)
+
+
+def test_pictures_say_what_they_are(client, server, tmp_path):
+    answer = client.images.generate(prompt="a cat in a hat", size="96x64", extra_body={"seed": 4, "guidance_scale": 2})
+    picture = tmp_path / "a.png"
+    picture.write_bytes(base64.b64decode(answer.data[0].b64_json))
+    told = json.loads(subprocess.run([PROGRAM, "inspect", picture, "--json"], check=True, capture_output=True).stdout)
+    text = json.dumps(told)
+    assert "a cat in a hat" in text and "trainedAlgorithmicMedia" in text and "ContentProducer" in text
+    # The command line draws it again, from what is in the file alone.
+    again = tmp_path / "b.png"
+    subprocess.run([PROGRAM, "generate", "--from", picture, "--model", CHECKPOINT, "--output", again, "--threads", "1",
+                    "--quiet"], check=True, env=dict(os.environ, OMP_NUM_THREADS="1"))
+    assert again.read_bytes() == picture.read_bytes()
+
+
+def test_no_label_and_no_recipe_where_told(start):
+    one = start("--label", "none", "--no-recipe")
+    picture = base64.b64decode(one.ask("POST", "/v1/images/generations", {"prompt": "a cat in a hat", "size": "64x64"}
+                                       ).json["data"][0]["b64_json"])
+    assert b"AIGC" not in picture and b"a cat" not in picture
