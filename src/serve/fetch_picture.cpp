@@ -5,6 +5,7 @@
 #include <netdb.h>
 
 #include <array>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -162,6 +163,27 @@ Hop get(const Target& target, const FetchLimits& limits) {
   return {std::move(received.bytes), {}};
 }
 
+// Fetching takes a handler's thread: slow hosts must leave some for other requests.
+class FetchSlot {
+ public:
+  FetchSlot() {
+    if (++taken() <= kMost) return;
+    --taken();
+    Refusal refusal(503, "too many pictures are being fetched at the moment; try again");
+    refusal.retry_after = 5;
+    throw refusal;
+  }
+  ~FetchSlot() { --taken(); }
+  FetchSlot(const FetchSlot&) = delete;
+
+ private:
+  static constexpr int kMost = 3;
+  static std::atomic<int>& taken() {
+    static std::atomic<int> count{0};
+    return count;
+  }
+};
+
 }  // namespace
 
 bool is_public_address(const std::string& address) {
@@ -172,6 +194,7 @@ bool is_public_address(const std::string& address) {
 }
 
 std::string fetch_picture(const std::string& url, const FetchLimits& limits) {
+  const FetchSlot slot;
   std::string next = url;
   for (int hop = 0; hop <= limits.redirects; ++hop) {
     Hop answer = get(understand(next), limits);
