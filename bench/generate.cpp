@@ -46,7 +46,8 @@ void bench_generate(Report& report, const GenerateWork& work, at::ScalarType dty
     report.skip("generate", concat(work.model.string(), " is not a checkpoint (no model_index.json)"));
     return;
   }
-  const PipelineOptions options{.model = work.model, .device = at::kCPU, .dtype = dtype, .loras = {}};
+  repeats.ahead = 1;
+  const PipelineOptions options{.model = work.model, .device = repeats.device, .dtype = dtype, .loras = {}};
   report.add("generate.load", "load the checkpoint", time_runs(repeats, [&] { Pipeline::open(options); }));
 
   const Pipeline pipeline = Pipeline::open(options);
