@@ -79,7 +79,7 @@ void bench_ar_layer(Report& report, const LayerSizes& sizes, const Format& forma
   fill(parameters, format);
   const ParameterList layer = layer_of(model);
   const int64_t weights = count_elements(layer);
-  quantise_layers(layer, format, kernels::Tokens::few);
+  quantise_layers(layer, format);
   const int64_t bytes = bytes_of(layer);
   model.fuse();
 

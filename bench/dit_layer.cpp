@@ -14,7 +14,7 @@ void bench_dit_layer(Report& report, const LayerSizes& sizes, const Format& form
   ParameterList parameters;
   block.list(parameters, "block");
   fill(parameters, format);
-  quantise_layers(parameters, format, kernels::Tokens::many);
+  quantise_layers(parameters, format);
   const int64_t width = sizes.dit_heads * sizes.dit_head_dim;
   const at::Tensor e = noise({1, sizes.time_dim}, format);  // (1, T)
   for (const int64_t side : sizes.picture_sides) {

@@ -19,7 +19,7 @@ void time_products(Report& report, Work work, const Format& format, Repeats repe
   for (Linear& matrix : work.matrices) matrix.list(parameters, "layer");
   fill(parameters, format);
   const int64_t weights = count_elements(parameters);
-  quantise_layers(parameters, format, work.tokens == 1 ? kernels::Tokens::few : kernels::Tokens::many);
+  quantise_layers(parameters, format);
   std::vector<at::Tensor> inputs;
   for (const Linear& matrix : work.matrices) inputs.push_back(noise({1, work.tokens, matrix.in}, format));
   if (work.tokens == 1) {

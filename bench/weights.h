@@ -30,8 +30,8 @@ struct Format {
 void fill(const ParameterList& list, const Format& format);
 
 // The listed matrices in the format's bits, as `glm-image quantize` takes them: those of layers, without modulations; in
-// the form in which the device multiplies them with `tokens`.
-void quantise_layers(const ParameterList& list, const Format& format, kernels::Tokens tokens);
+// the form in which the device multiplies them.
+void quantise_layers(const ParameterList& list, const Format& format);
 
 // Random numbers, always the same.
 at::Tensor noise(at::IntArrayRef shape, const Format& format);

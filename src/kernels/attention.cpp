@@ -7,6 +7,7 @@
 
 #include "kernels/ascend/attention.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cuda/attention.h"
 #include "kernels/schema.h"
 
 namespace glmimage::kernels {
@@ -46,12 +47,21 @@ at::Tensor on_npu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   return ascend::attend(q, k, v, scale.value_or(1 / std::sqrt(static_cast<double>(q.size(3)))), keys);
 }
 
+at::Tensor on_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const MaybeTensor& bias, bool causal,
+                   std::optional<double> scale, std::optional<int64_t> keys) {
+  const AttentionOptions options{
+      .mask = causal ? Mask::causal : Mask::none, .scale = scale, .bias = bias, .keys = keys};
+  return cuda::can_attend(q, k, v, options) ? cuda::attend(q, k, v, options)
+                                            : composition(q, k, v, bias, causal, scale, keys);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("attention(Tensor q, Tensor k, Tensor v, Tensor? bias, bool causal, float? scale, int? keys) -> Tensor");
   register_kernel(m, "attention", composition, on_cpu, composition);
   register_on_device(m, "attention", c10::DispatchKey::PrivateUse1, on_npu);
+  register_on_device(m, "attention", c10::DispatchKey::CUDA, on_cuda);
 }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {

@@ -4,7 +4,6 @@
 
 #include "core/error.h"
 #include "kernels/attention.h"
-#include "kernels/device_form.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
 
@@ -45,10 +44,7 @@ void ArAttention::fuse() {
     }
   };
   join(&Linear::weight);
-  if (q.quantised()) {
-    join(&Linear::scale);
-    qkv.scale = kernels::device_scale(qkv.weight, qkv.scale);
-  }
+  if (q.quantised()) join(&Linear::scale);
   if (q.has_bias) join(&Linear::bias);
 }
 
@@ -137,8 +133,9 @@ void ArLayer::list(ParameterList& list, const std::string& prefix, double init_s
 }
 
 at::Tensor ArLayer::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context, int64_t layer) const {
-  at::Tensor y = x.add(attention_output_norm(attention(attention_input_norm(x), rope, context, layer)));  // (B, T, D)
-  return y.add(mlp_output_norm(mlp(mlp_input_norm(y))));
+  const at::Tensor mixed = attention(attention_input_norm(x), rope, context, layer);  // (B, T, D)
+  const auto [y, normed] = add_normed_then_norm(x, mixed, attention_output_norm, mlp_input_norm);
+  return add_normed(y, mlp(normed), mlp_output_norm);
 }
 
 }  // namespace glmimage
