@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests/tools"))
 from reference.processor import write_processor  # noqa: E402
 from reference.specs import Spec  # noqa: E402
 
-SHARD_BYTES = 4 << 30
+SHARD_BYTES = 2 << 30
 
 
 def parse():
@@ -63,27 +63,31 @@ def never_draw_control_ids(name: str, value: torch.Tensor, codes: int) -> None:
         value[codes:, 0] = -60.0
 
 
-def save(model, folder: Path, file: str, device: str, dtype: torch.dtype, codes: int, pool) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    shards, size = [{}], 0
-    for name, tensor in model.state_dict().items():
-        if name == "encoder.embed_tokens.weight":
-            continue  # the table of the glyph encoder is stored once
-        value = randomise(name, tensor, device, dtype)
-        never_draw_control_ids(name, value, codes)
-        if size + value.nbytes > SHARD_BYTES:
-            shards.append({})
+def save(model, folder: Path, file: str, device: str, dtype: torch.dtype, codes: int, pool) -> list:
+    """-> what is still being written"""
+    names = [name for name in model.state_dict() if name != "encoder.embed_tokens.weight"]  # a table that is stored once
+    shards, size = [[]], 0
+    for name in names:
+        count = model.state_dict()[name].numel() * dtype.itemsize
+        if size + count > SHARD_BYTES:
+            shards.append([])
             size = 0
-        shards[-1][name] = value.cpu()
-        size += value.nbytes
-    if len(shards) == 1:
-        save_file(shards[0], folder / f"{file}.safetensors", metadata={"format": "pt"})
-        return
-    names = [f"{file}-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
-    list(pool.map(lambda pair: save_file(pair[0], folder / pair[1], metadata={"format": "pt"}), zip(shards, names)))
-    index = {"metadata": {"total_size": sum(v.nbytes for s in shards for v in s.values())},
-             "weight_map": {key: name for shard, name in zip(shards, names) for key in shard}}  # fmt: skip
-    (folder / f"{file}.safetensors.index.json").write_text(json.dumps(index))
+        shards[-1].append(name)
+        size += count
+    files = [f"{file}.safetensors"]
+    if len(shards) > 1:
+        files = [f"{file}-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
+        index = {"metadata": {}, "weight_map": {name: f for f, shard in zip(files, shards) for name in shard}}
+        (folder / f"{file}.safetensors.index.json").write_text(json.dumps(index))
+    writing = []
+    for shard, target in zip(shards, files):
+        tensors = {}
+        for name in shard:
+            value = randomise(name, model.state_dict()[name], device, dtype)
+            never_draw_control_ids(name, value, codes)
+            tensors[name] = value.cpu()
+        writing.append(pool.submit(save_file, tensors, folder / target, metadata={"format": "pt"}))
+    return writing
 
 
 def main() -> None:
@@ -102,6 +106,7 @@ def main() -> None:
             "vae": checkpoint.build_vae(spec, generator),
         }
     with ThreadPoolExecutor(8) as pool:
+        writing = []
         for part, model in parts.items():
             folder = arguments.out / part
             folder.mkdir(parents=True, exist_ok=True)
@@ -111,8 +116,9 @@ def main() -> None:
             if hasattr(model, "generation_config") and model.generation_config is not None:
                 model.generation_config.save_pretrained(folder)
             file = "model" if in_transformers else "diffusion_pytorch_model"
-            save(model, folder, file, arguments.device, dtype, spec.codes, pool)
-            print(part, flush=True)
+            writing += save(model, folder, file, arguments.device, dtype, spec.codes, pool)
+        for each in writing:
+            each.result()
     checkpoint.write_companions(spec, arguments.out)
 
 

@@ -36,10 +36,11 @@ class Parity : public ::testing::TestWithParam<GoldenCase> {
     std::printf("lowest agreement of pictures: %.1f dB\n", lowest_psnr);
   }
 
-  static void expect_close(const std::string& kind, const at::Tensor& actual, const at::Tensor& expected) {
+  static void expect_close(const std::string& kind, const at::Tensor& actual, const at::Tensor& expected,
+                           double tolerated = tolerance()) {
     const double error = test::relative_error(actual.to(at::kFloat), expected.to(at::kFloat));
     largest[kind] = std::max(largest[kind], error);
-    EXPECT_LE(error, tolerance()) << kind;
+    EXPECT_LE(error, tolerated) << kind;
   }
 };
 
@@ -69,7 +70,10 @@ TEST_P(Parity, EveryStageIsTheReferences) {
   for (size_t i = 0; i < GetParam().settings["pictures"].size(); ++i) {
     const std::string reference = concat("references.", i);
     expect_same(reference, trace.tensor(reference + ".token_ids"), expected.tensor(reference + ".token_ids"));
-    expect_close("references.latents", trace.tensor(reference + ".latents"), expected.tensor(reference + ".latents"));
+    // The reference sums this float32 in the order of its processor: an exact sum is 3e-3 away (docs/numerics.md).
+    const double agreed = device() == "cpu" ? 1e-4 : 5e-3;
+    expect_close("references.latents", trace.tensor(reference + ".latents"), expected.tensor(reference + ".latents"),
+                 agreed);
   }
   expect_close("glyph.embeds", trace.tensor("glyph.embeds"), expected.tensor("glyph.embeds"));
   expect_close("latents", trace.tensor("latents"), expected.tensor("latents"));
