@@ -1,6 +1,7 @@
 #include "bench/generate.h"
 
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -48,9 +49,13 @@ void bench_generate(Report& report, const GenerateWork& work, at::ScalarType dty
   }
   repeats.ahead = 1;
   const PipelineOptions options{.model = work.model, .device = repeats.device, .dtype = dtype, .loras = {}};
-  report.add("generate.load", "load the checkpoint", time_runs(repeats, [&] { Pipeline::open(options); }));
+  std::optional<Pipeline> opened;
+  report.add("generate.load", "load the checkpoint", time_runs(repeats, [&] {
+               opened.reset();
+               opened.emplace(Pipeline::open(options));
+             }));
 
-  const Pipeline pipeline = Pipeline::open(options);
+  const Pipeline& pipeline = *opened;
   GenerateRequest request;
   request.prompt = work.prompt;
   request.width = request.height = work.size;
