@@ -179,6 +179,16 @@ TEST_P(CudaKernels, AttentionOfOneToken) {
       expect_close(cuda::attend(q, k, v, options), exact.to(GetParam()));
     }
   }
+  // A token that brings its own key and value.
+  const at::Tensor joined = drawn({2, 1, 8, 64}, 4), caches = drawn({2, 2, 2, 40, 64}, 5), known = caches.clone();
+  const auto heads_of = [&](int64_t from, int64_t count) { return joined.narrow(2, from, count).transpose(1, 2); };
+  for (const int64_t length : {33, 39, 7}) {
+    ASSERT_TRUE(cuda::can_attend_next(heads_of(0, 4), heads_of(4, 2), heads_of(6, 2), caches[0], caches[1], length));
+    const at::Tensor got = cuda::attend_next(heads_of(0, 4), heads_of(4, 2), heads_of(6, 2), caches[0], caches[1], length);
+    expect_close(got, attend_next(heads_of(0, 4), heads_of(4, 2), heads_of(6, 2), known[0], known[1], length));
+    EXPECT_TRUE(caches.equal(known)) << "written into the cache, and nothing else";
+  }
+  EXPECT_FALSE(cuda::can_attend_next(heads_of(0, 4), heads_of(4, 2), heads_of(6, 2), caches[0], caches[1], 40)) << "full";
   const at::Tensor q = drawn({1, 4, 1, 64}, 1), k = drawn({1, 2, 8, 64}, 2);
   EXPECT_FALSE(cuda::can_attend(q, k, k, {.mask = Mask::causal}));
   EXPECT_FALSE(cuda::can_attend(q, k, k, {.bias = at::zeros({1, 1, 1, 8})}));

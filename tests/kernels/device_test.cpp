@@ -127,6 +127,17 @@ TEST_P(OnDevice, AttentionOfOneToken) {
   }
 }
 
+TEST_P(OnDevice, AttentionOfTheNextToken) {
+  expect_close(
+      [](const Tensors& t) {
+        const Tensors caches = {t[3].clone(), t[4].clone()};
+        const at::Tensor y = attend_next(t[0], t[1], t[2], caches[0], caches[1], 1300);
+        return Tensors{y, caches[0], caches[1]};
+      },
+      {drawn({1, 32, 1, 128}, 1), drawn({1, 2, 1, 128}, 2), drawn({1, 2, 1, 128}, 3), drawn({1, 2, 1400, 128}, 4),
+       drawn({1, 2, 1400, 128}, 5)});
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, OnDevice, ::testing::Values(at::kFloat, at::kHalf, at::kBFloat16),
                          [](const auto& info) { return std::string(c10::toString(info.param)); });
 

@@ -1,10 +1,12 @@
 #pragma once
 
 // What the kernels in device/ are given, as both sides see it: this text is compiled into the program and, at run time,
-// for the device. Pointers are to the device's memory; distances between neighbours ("strides") count elements.
+// for the device. Pointers are to the device's memory; distances between neighbours ("strides") count elements. kWaits:
+// the kernel itself waits for what runs before it.
 namespace glmimage::kernels::cuda {
 
 struct RmsNormArguments {
+  static constexpr bool kWaits = false;
   const void *x, *weight;  // rows of `width`
   void* y;
   int width;
@@ -12,6 +14,7 @@ struct RmsNormArguments {
 };
 
 struct AddNormedArguments {
+  static constexpr bool kWaits = false;
   const void *x, *update, *weight, *next_weight;  // next_weight: null where no second norm is wanted
   void *sum, *normed;
   int width;
@@ -19,6 +22,7 @@ struct AddNormedArguments {
 };
 
 struct SwigluArguments {
+  static constexpr bool kWaits = false;
   const void* gate_up;  // rows of 2 · width
   void* y;
   long long rows;
@@ -27,6 +31,7 @@ struct SwigluArguments {
 
 // x (B, T, H, D), the last dimension dense; cos and sin (B or 1, T, half).
 struct RopeArguments {
+  static constexpr bool kWaits = false;
   const void *x, *cos, *sin;
   void* y;  // dense
   long long rows;  // B · T · H
@@ -42,6 +47,7 @@ struct TokenRun {
 };
 
 struct ModulatedNormArguments {
+  static constexpr bool kWaits = false;
   TokenRun first, second;
   void* y;  // (B, first_count + second_count, width), dense
   int first_count, second_count, width;
@@ -49,6 +55,7 @@ struct ModulatedNormArguments {
 };
 
 struct GatedResidualArguments {
+  static constexpr bool kWaits = false;
   TokenRun run;
   const void* update;  // (B, T, width), from the run's first token on
   long long update_batch, update_token;
@@ -58,6 +65,7 @@ struct GatedResidualArguments {
 
 // One token through a matrix of floats, of 8 bits or of 4 bits (kernels/linear.h).
 struct VectorArguments {
+  static constexpr bool kWaits = true;
   const void *x, *weight, *scale, *bias;  // bias: may be null
   void* y;
   int in, out, groups;
@@ -65,6 +73,7 @@ struct VectorArguments {
 };
 
 struct DequantiseArguments {
+  static constexpr bool kWaits = false;
   const void *q, *scale;
   void* y;  // (out, in)
   long long values;
@@ -74,10 +83,13 @@ struct DequantiseArguments {
 
 // One query token over the first `keys` of a cache, in pieces of kKeys keys, and their joining.
 struct DecodeAttentionArguments {
-  const void *q, *k, *v;     // (B, Hq, D), (B, Hkv, room, D): the last dimension dense
+  static constexpr bool kWaits = false;
+  const void* q;             // (B, Hq, D): the last dimension dense, here and below
+  void *k, *v;               // (B, Hkv, room, D)
+  const void *next_k, *next_v;  // (B, Hkv, D): the last of the keys, which is written into the cache; null: it is there
   float *values, *weights;   // (B · Hq, pieces, D); (B · Hq, pieces, 2): largest score, sum of exponentials
   void* y;                   // (B, Hq, D), dense
-  long long q_batch, q_head, k_batch, k_head, k_token, v_batch, v_head, v_token;
+  long long q_batch, q_head, next_batch, next_head, k_batch, k_head, k_token, v_batch, v_head, v_token;
   int heads, group, dim, keys, pieces;
   float scale;
 };

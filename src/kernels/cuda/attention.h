@@ -12,4 +12,10 @@ bool can_attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, c
 // -> (B, H, 1, D), dense
 at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options);
 
+// Contract of kernels::attend_next.
+bool can_attend_next(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_cache,
+                     const at::Tensor& value_cache, int64_t length);
+at::Tensor attend_next(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_cache,
+                       const at::Tensor& value_cache, int64_t length);
+
 }  // namespace glmimage::kernels::cuda

@@ -18,7 +18,9 @@ class Libraries {
   // Compiles `text` for `device`, or takes what was compiled before from the cache on disk, and loads it there.
   void* load(const std::string& text, const std::string& name, int device) const;
   void* function(void* library, const char* name) const;
-  void start(void* function, Grid blocks, Grid threads, void** arguments, void* stream) const;
+  // Architecture 9.0 or later, where a kernel may begin while the one in front of it ends (device/prelude.cuh).
+  bool overlaps(int device) const;
+  void start(void* function, Grid blocks, Grid threads, void** arguments, void* stream, bool overlap) const;
 
  private:
   Libraries() = default;
@@ -29,7 +31,7 @@ class Libraries {
   // cuda_runtime_api.h (from 12.8 on) and nvrtc.h.
   int (*library_load_)(void**, const void*, void*, void**, unsigned, void*, void**, unsigned) = nullptr;
   int (*get_kernel_)(void**, void*, const char*) = nullptr;
-  int (*launch_)(const void*, Grid, Grid, void**, size_t, void*) = nullptr;
+  int (*launch_)(const void*, const void*, void**) = nullptr;
   int (*attribute_)(int*, int, int) = nullptr;
   const char* (*error_text_)(int) = nullptr;
   int (*version_)(int*, int*) = nullptr;

@@ -87,21 +87,27 @@ at::Tensor ArAttention::attend_prompt(const Projected& p, const ArContext& conte
 }
 
 at::Tensor ArAttention::attend_cached(const Projected& p, const ArContext& context, int64_t layer) const {
-  const KvCache& cache = *context.cache;
-  kernels::AttentionOptions options;
-  options.bias = context.bias;
-  if (cache.fill() == Fill::host) options.keys = cache.length() + 1;
-  at::Tensor y =
-      kernels::attention(p.q.transpose(1, 2), cache.keys(layer), cache.values(layer), options);  // (B, Hq, 1, hd)
+  KvCache& cache = *context.cache;
+  const at::Tensor q = p.q.transpose(1, 2), k = p.k.transpose(1, 2), v = p.v.transpose(1, 2);  // (B, H, 1, hd)
+  at::Tensor y;                                                                              // (B, Hq, 1, hd)
+  if (cache.fill() == Fill::host && !context.bias) {
+    y = kernels::attend_next(q, k, v, cache.keys(layer), cache.values(layer), cache.length());
+  } else {
+    cache.write(layer, k, v);
+    kernels::AttentionOptions options;
+    options.bias = context.bias;
+    if (cache.fill() == Fill::host) options.keys = cache.length() + 1;
+    y = kernels::attention(q, cache.keys(layer), cache.values(layer), options);
+  }
   return y.reshape({p.q.size(0), 1, heads * head_dim});
 }
 
 at::Tensor ArAttention::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context,
                                    int64_t layer) const {
   const Projected p = project(x, rope);
+  if (context.cache && context.cache->length() > 0) return output(attend_cached(p, context, layer));
   if (context.cache) context.cache->write(layer, p.k.transpose(1, 2), p.v.transpose(1, 2));
-  const bool continues = context.cache && context.cache->length() > 0;
-  return output(continues ? attend_cached(p, context, layer) : attend_prompt(p, context));
+  return output(attend_prompt(p, context));
 }
 
 ArMlp::ArMlp(const ArConfig& c)

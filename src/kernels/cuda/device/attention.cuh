@@ -13,8 +13,9 @@ __device__ void decode_attention(const DecodeAttentionArguments& a) {
   const int first_head = kv_head * a.group;
 
   const T* queries = static_cast<const T*>(a.q) + batch * a.q_batch + first_head * a.q_head;
-  const T* keys = static_cast<const T*>(a.k) + batch * a.k_batch + kv_head * a.k_head + begin * a.k_token;
-  const T* values = static_cast<const T*>(a.v) + batch * a.v_batch + kv_head * a.v_head + begin * a.v_token;
+  T* keys = static_cast<T*>(a.k) + batch * a.k_batch + kv_head * a.k_head + begin * a.k_token;
+  T* values = static_cast<T*>(a.v) + batch * a.v_batch + kv_head * a.v_head + begin * a.v_token;
+  const long long next = batch * a.next_batch + kv_head * a.next_head;
   constexpr int kCount = Chunk<T>::kCount;
   const int chunks = a.dim / kCount;
   const auto bring = [&](const T* from, float* to) {
@@ -28,7 +29,11 @@ __device__ void decode_attention(const DecodeAttentionArguments& a) {
   }
   for (int i = thread; i < count * chunks; i += blockDim.x) {
     const int j = i / chunks, d = (i % chunks) * kCount;
-    bring(keys + j * a.k_token + d, &k[j][d]);
+    if (a.next_k && begin + j == a.keys - 1) {
+      copy_chunk(static_cast<const T*>(a.next_k) + next + d, keys + j * a.k_token + d);
+      copy_chunk(static_cast<const T*>(a.next_v) + next + d, values + j * a.v_token + d);
+    }
+    bring(keys + j * a.k_token + d, &k[j][d]);  // a thread reads back what it wrote
     bring(values + j * a.v_token + d, &v[j][d]);
   }
   __syncthreads();

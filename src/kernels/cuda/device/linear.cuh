@@ -9,7 +9,7 @@ __device__ __forceinline__ float scale_at(const void* scale, int is_float, long 
 // Weights of a row as they lie in memory. kCount of them are 16 bytes.
 template <class T>
 struct Floats {
-  static constexpr int kCount = Chunk<T>::kCount, kRows = 2;
+  static constexpr int kCount = Chunk<T>::kCount, kRows = 2, kAhead = 4;
   static constexpr bool kScaled = false;
   static __device__ __forceinline__ const uint4* chunk(const void* weight, long long i) {
     return reinterpret_cast<const uint4*>(static_cast<const T*>(weight) + i);
@@ -24,7 +24,7 @@ struct Floats {
 };
 
 struct Bytes {
-  static constexpr int kCount = 16, kRows = 4;
+  static constexpr int kCount = 16, kRows = 4, kAhead = 4;
   static constexpr bool kScaled = true;
   static __device__ __forceinline__ const uint4* chunk(const void* weight, long long i) {
     return reinterpret_cast<const uint4*>(static_cast<const signed char*>(weight) + i);
@@ -44,7 +44,7 @@ struct Bytes {
 };
 
 struct Halves {
-  static constexpr int kCount = 32, kRows = 4;
+  static constexpr int kCount = 32, kRows = 4, kAhead = 4;
   static constexpr bool kScaled = true;
   static __device__ __forceinline__ const uint4* chunk(const void* weight, long long i) {
     return reinterpret_cast<const uint4*>(static_cast<const unsigned char*>(weight) + i / 2);
@@ -65,10 +65,10 @@ struct Halves {
 
 template <class T, class W>
 __device__ void through_matrix(const VectorArguments& a) {
-  constexpr int kCount = W::kCount, kRows = W::kRows, kAhead = 4;
+  constexpr int kCount = W::kCount, kRows = W::kRows, kAhead = W::kAhead;
   const int lane = static_cast<int>(threadIdx.x) % 32, warps = static_cast<int>(blockDim.x) / 32;
   const int first_row = (static_cast<int>(blockIdx.x) * warps + static_cast<int>(threadIdx.x) / 32) * kRows;
-  if (first_row >= a.out) return;
+  bool waited = false;
   const T* x = static_cast<const T*>(a.x);
   const int group = a.in / a.groups;
   float sums[kRows] = {};
@@ -84,6 +84,8 @@ __device__ void through_matrix(const VectorArguments& a) {
         if (i < a.in) raw[step][r] = load_once(W::chunk(a.weight, row * a.in + i));
       }
     }
+    if (!waited) wait_for_inputs();  // the token; its weights are on their way
+    waited = true;
 #pragma unroll
     for (int step = 0; step < kAhead; ++step) {
       const int i = begin + step * 32 * kCount;
@@ -107,6 +109,7 @@ __device__ void through_matrix(const VectorArguments& a) {
       }
     }
   }
+  if (!waited) wait_for_inputs();
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     const float sum = warp_sum(sums[r]);
