@@ -74,10 +74,15 @@ nlohmann::ordered_json run(const Options& options) {
                         .ahead = device.is_cpu() ? 1 : 20};
   Report report;
   for (const std::string& part : options.only) run_part(report, part, options, format, repeats);
-  return {{"implementation", version_text()},    {"device", device_name(device)}, {"dtype", format.name},
-          {"threads", thread_count()},           {"quick", options.quick},
-          {"peak_bytes", peak_resident_bytes()}, {"visual_tokens", report.visual_tokens()},
-          {"results", report.results()},         {"skipped", report.skipped()}};
+  return {{"implementation", version_text()},
+          {"device", device_name(device)},
+          {"dtype", format.name},
+          {"threads", thread_count()},
+          {"quick", options.quick},
+          {"peak_bytes", peak_resident_bytes()},
+          {"visual_tokens", report.visual_tokens()},
+          {"results", report.results()},
+          {"skipped", report.skipped()}};
 }
 
 std::vector<std::string> part_names() {

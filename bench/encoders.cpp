@@ -44,7 +44,10 @@ void bench_glyph_layers(Report& report, const LayerSizes& sizes, const Format& f
   ParameterList parameters;
   encoder.list(parameters);
   fill(parameters, format);
-  const at::Tensor ids = at::remainder(at::arange(sizes.glyph_tokens, at::kLong) * 7, 200).unsqueeze(0).add(3).to(format.device);  // (1, T)
+  const at::Tensor ids = at::remainder(at::arange(sizes.glyph_tokens, at::kLong) * 7, 200)
+                             .unsqueeze(0)
+                             .add(3)
+                             .to(format.device);  // (1, T)
   report.add("glyph_encoder",
              concat("glyph encoder, ", sizes.glyph_layers, " layers, ", sizes.glyph_tokens, " bytes of text"),
              time_runs(repeats, [&] { encoder.forward(ids); }));

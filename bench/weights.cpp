@@ -39,8 +39,7 @@ void quantise_layers(const ParameterList& list, const Format& format) {
     const bool head = p.name.starts_with("lm_head"), table = p.name.find("embed") != std::string::npos;
     if (!p.scale || head || table || p.name.find("norm1") != std::string::npos) continue;
     const int64_t group = format.bits == 4 && p.shape[1] % 64 == 0 ? 64 : 0;
-    const kernels::Quantised few =
-        kernels::device_form(kernels::quantise(*p.tensor, format.bits, group), format.dtype);
+    const kernels::Quantised few = kernels::device_form(kernels::quantise(*p.tensor, format.bits, group), format.dtype);
     *p.tensor = few.q;
     *p.scale = few.scale;
   }

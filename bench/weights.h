@@ -29,8 +29,8 @@ struct Format {
 // Random weights for what `list` names.
 void fill(const ParameterList& list, const Format& format);
 
-// The listed matrices in the format's bits, as `glm-image quantize` takes them: those of layers, without modulations; in
-// the form in which the device multiplies them.
+// The listed matrices in the format's bits, as `glm-image quantize` takes them: those of layers, without modulations;
+// in the form in which the device multiplies them.
 void quantise_layers(const ParameterList& list, const Format& format);
 
 // Random numbers, always the same.

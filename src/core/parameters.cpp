@@ -11,8 +11,8 @@
 #include <set>
 
 #include "core/error.h"
-#include "core/staging.h"
 #include "core/listing.h"
+#include "core/staging.h"
 
 namespace glmimage {
 namespace {

@@ -91,9 +91,9 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
 
 at::Tensor attend_next(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_cache,
                        const at::Tensor& value_cache, int64_t length) {
-  static const auto op = find_operator<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                                                  const at::Tensor&, const at::Tensor&, int64_t)>(
-      "glm_image::attend_next");
+  static const auto op =
+      find_operator<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                               const at::Tensor&, int64_t)>("glm_image::attend_next");
   return op.call(q, k, v, key_cache, value_cache, length);
 }
 

@@ -78,13 +78,15 @@ at::Tensor quantised_on_npu(const at::Tensor& x, const at::Tensor& q, const at::
 }
 
 at::Tensor linear_on_cuda(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
-  return cuda::can_multiply_one(x, weight, bias) ? cuda::multiply_one(x, weight, bias) : at::linear(x, weight, bias);
+  if (cuda::can_multiply_one(x, weight, bias)) return cuda::multiply_one(x, weight, bias);
+  return cuda::can_split(x, weight, bias) ? cuda::multiply_split(x, weight, bias) : at::linear(x, weight, bias);
 }
 
 at::Tensor quantised_on_cuda(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
                              const MaybeTensor& bias) {
-  return cuda::can_multiply_one(x, q, scale, bias) ? cuda::multiply_one(x, q, scale, bias)
-                                                   : quantised_composition(x, q, scale, bias);
+  if (cuda::can_multiply_one(x, q, scale, bias)) return cuda::multiply_one(x, q, scale, bias);
+  check_quantised(x, q, scale);
+  return linear_on_cuda(x, dequantise(q, scale, x.scalar_type()), bias);
 }
 
 at::Tensor dequantise_composition(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {

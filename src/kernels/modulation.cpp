@@ -163,9 +163,8 @@ Tensor none_before(const Tensor& x) { return x.new_empty({x.size(0), 0, x.size(2
 Tensor norm_on_cuda(const Tensor& first, const Tensor& first_shift, const Tensor& first_scale, const Tensor& second,
                     const Tensor& shift, const Tensor& scale, double eps) {
   const Modulated before{first, first_shift, first_scale}, after{second, shift, scale};
-  return cuda::can_norm(before, after)
-             ? cuda::modulated_norm(before, after, eps)
-             : norm_composition(first, first_shift, first_scale, second, shift, scale, eps);
+  return cuda::can_norm(before, after) ? cuda::modulated_norm(before, after, eps)
+                                       : norm_composition(first, first_shift, first_scale, second, shift, scale, eps);
 }
 
 TwoTensors gated_on_cuda(const Tensor& first, const Tensor& first_gate, const Tensor& second, const Tensor& gate,

@@ -92,7 +92,9 @@ TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("add_normed(Tensor x, Tensor update, Tensor weight, float eps) -> Tensor");
   m.impl("add_normed", c10::DispatchKey::CompositeImplicitAutograd, add_composition);
   register_on_device(m, "add_normed", c10::DispatchKey::CUDA, add_on_cuda);
-  m.def("add_normed_then_norm(Tensor x, Tensor update, Tensor weight, Tensor next_weight, float eps) -> (Tensor, Tensor)");
+  m.def(
+      "add_normed_then_norm(Tensor x, Tensor update, Tensor weight, Tensor next_weight, float eps) -> (Tensor, "
+      "Tensor)");
   m.impl("add_normed_then_norm", c10::DispatchKey::CompositeImplicitAutograd, add_then_norm_composition);
   register_on_device(m, "add_normed_then_norm", c10::DispatchKey::CUDA, add_then_norm_on_cuda);
 }
@@ -110,8 +112,9 @@ at::Tensor add_normed(const at::Tensor& x, const at::Tensor& update, const at::T
 
 SumAndNormed add_normed_then_norm(const at::Tensor& x, const at::Tensor& update, const at::Tensor& weight,
                                   const at::Tensor& next_weight, double eps) {
-  static const auto op = find_operator<TwoTensors(const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                                                  const at::Tensor&, double)>("glm_image::add_normed_then_norm");
+  static const auto op =
+      find_operator<TwoTensors(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double)>(
+          "glm_image::add_normed_then_norm");
   auto [sum, normed] = op.call(x, update, weight, next_weight, eps);
   return {sum, normed};
 }

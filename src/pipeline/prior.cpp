@@ -94,7 +94,7 @@ at::Tensor draw_ahead(const ArModel& model, const Start& start, const SamplerOpt
   for (int64_t done = 0; done < start.count;) {
     const at::Tensor noise = next_noise.to(logits.device());  // (ahead, Vv)
     const int64_t ahead = noise.size(0);
-    const at::Tensor drawn = at::empty({ahead}, decoder.id().options());                                  // (ahead)
+    const at::Tensor drawn = at::empty({ahead}, decoder.id().options());  // (ahead)
     for (int64_t i = 0; i < ahead; ++i) {
       const at::Tensor id = sample_in_place(logits, noise.narrow(0, i, 1), sampling, model.config.codebook_size);
       drawn.narrow(0, i, 1).copy_(id);

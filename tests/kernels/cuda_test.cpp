@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -124,8 +125,7 @@ TEST_P(CudaKernels, OneTokenThroughFloats) {
   for (const auto& [out, in] : std::vector<std::pair<int64_t, int64_t>>{{17, 64}, {8, 4096}, {3, 2056}}) {
     const at::Tensor x = drawn({1, 1, in}, 1), weight = drawn({out, in}, 2).div(8), bias = drawn({out}, 3);
     ASSERT_TRUE(cuda::can_multiply_one(x, weight, bias));
-    const at::Tensor exact =
-        at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble)).to(GetParam());
+    const at::Tensor exact = at::linear(x.to(at::kDouble), weight.to(at::kDouble), bias.to(at::kDouble)).to(GetParam());
     expect_close(cuda::multiply_one(x, weight, bias), exact);
     expect_close(cuda::multiply_one(x, weight, {}),
                  at::linear(x.to(at::kDouble), weight.to(at::kDouble)).to(GetParam()));
@@ -135,6 +135,19 @@ TEST_P(CudaKernels, OneTokenThroughFloats) {
   EXPECT_FALSE(cuda::can_multiply_one(drawn({66}, 1), drawn({8, 66}, 2), {})) << "columns";
 }
 
+TEST_P(CudaKernels, ManyTokensAreSplitAtWholeTiles) {
+  const at::Tensor weight = drawn({24, 16}, 2), bias = drawn({24}, 3), x = drawn({1, 2048 + 19, 16}, 1);
+  const auto type = GetParam();
+  EXPECT_EQ(cuda::can_split(x, weight, bias), type != at::kFloat);
+  for (const auto& b : std::vector<std::optional<at::Tensor>>{bias, std::nullopt}) {
+    const at::Tensor exact =
+        at::linear(x.to(at::kDouble), weight.to(at::kDouble), b ? std::optional(b->to(at::kDouble)) : std::nullopt);
+    expect_close(cuda::multiply_split(x, weight, b), exact.to(type));
+  }
+  EXPECT_FALSE(cuda::can_split(drawn({1, 2048, 16}, 1), weight, {})) << "whole tiles";
+  EXPECT_FALSE(cuda::can_split(drawn({1, 100, 16}, 1), weight, {})) << "few tokens";
+}
+
 TEST_P(CudaKernels, OneTokenThroughFewBits) {
   for (const int64_t bits : {8, 4}) {
     for (const int64_t group : {0, 32, 64}) {
@@ -142,8 +155,8 @@ TEST_P(CudaKernels, OneTokenThroughFewBits) {
       const at::Tensor x = drawn({1, 1, 1088}, 2), bias = drawn({21}, 3);
       for (const at::Tensor& scale : {few.scale, few.scale.to(at::kFloat)}) {
         ASSERT_TRUE(cuda::can_multiply_one(x, few.q, scale, bias)) << bits << " " << group;
-        const at::Tensor exact = at::linear(x.to(at::kDouble), dequantise(few.q, scale, at::kDouble),
-                                            bias.to(at::kDouble));
+        const at::Tensor exact =
+            at::linear(x.to(at::kDouble), dequantise(few.q, scale, at::kDouble), bias.to(at::kDouble));
         const double error = relative_error(cuda::multiply_one(x, few.q, scale, bias), exact);
         EXPECT_LT(error, std::max(tolerance(), 2e-5)) << bits << " " << group;
       }
@@ -162,7 +175,8 @@ TEST_P(CudaKernels, Dequantise) {
       expect_close(got, dequantise(few.q, few.scale, at::kFloat).to(GetParam()));
     }
   }
-  EXPECT_FALSE(cuda::can_dequantise(quantise(at::ones({2, 24}), 8, 8).q, at::ones({2, 3}), GetParam())) << "groups of 8";
+  EXPECT_FALSE(cuda::can_dequantise(quantise(at::ones({2, 24}), 8, 8).q, at::ones({2, 3}), GetParam()))
+      << "groups of 8";
 }
 
 TEST_P(CudaKernels, AttentionOfOneToken) {
@@ -173,9 +187,9 @@ TEST_P(CudaKernels, AttentionOfOneToken) {
       const at::Tensor k = drawn({2, kv_heads, 90, dim}, 2), v = drawn({2, kv_heads, 90, dim}, 3);
       const AttentionOptions options{.keys = keys};
       ASSERT_TRUE(cuda::can_attend(q, k, v, options));
-      const at::Tensor exact = at::scaled_dot_product_attention(
-          q.to(at::kDouble), k.narrow(2, 0, keys).to(at::kDouble), v.narrow(2, 0, keys).to(at::kDouble), {}, 0.0, false,
-          {}, true);
+      const at::Tensor exact =
+          at::scaled_dot_product_attention(q.to(at::kDouble), k.narrow(2, 0, keys).to(at::kDouble),
+                                           v.narrow(2, 0, keys).to(at::kDouble), {}, 0.0, false, {}, true);
       expect_close(cuda::attend(q, k, v, options), exact.to(GetParam()));
     }
   }
@@ -184,16 +198,19 @@ TEST_P(CudaKernels, AttentionOfOneToken) {
   const auto heads_of = [&](int64_t from, int64_t count) { return joined.narrow(2, from, count).transpose(1, 2); };
   for (const int64_t length : {33, 39, 7}) {
     ASSERT_TRUE(cuda::can_attend_next(heads_of(0, 4), heads_of(4, 2), heads_of(6, 2), caches[0], caches[1], length));
-    const at::Tensor got = cuda::attend_next(heads_of(0, 4), heads_of(4, 2), heads_of(6, 2), caches[0], caches[1], length);
+    const at::Tensor got =
+        cuda::attend_next(heads_of(0, 4), heads_of(4, 2), heads_of(6, 2), caches[0], caches[1], length);
     expect_close(got, attend_next(heads_of(0, 4), heads_of(4, 2), heads_of(6, 2), known[0], known[1], length));
     EXPECT_TRUE(caches.equal(known)) << "written into the cache, and nothing else";
   }
-  EXPECT_FALSE(cuda::can_attend_next(heads_of(0, 4), heads_of(4, 2), heads_of(6, 2), caches[0], caches[1], 40)) << "full";
+  EXPECT_FALSE(cuda::can_attend_next(heads_of(0, 4), heads_of(4, 2), heads_of(6, 2), caches[0], caches[1], 40))
+      << "full";
   const at::Tensor q = drawn({1, 4, 1, 64}, 1), k = drawn({1, 2, 8, 64}, 2);
   EXPECT_FALSE(cuda::can_attend(q, k, k, {.mask = Mask::causal}));
   EXPECT_FALSE(cuda::can_attend(q, k, k, {.bias = at::zeros({1, 1, 1, 8})}));
   EXPECT_FALSE(cuda::can_attend(drawn({1, 4, 2, 64}, 1), k, k, {})) << "two tokens";
-  EXPECT_FALSE(cuda::can_attend(drawn({1, 34, 1, 64}, 1), drawn({1, 2, 8, 64}, 2), drawn({1, 2, 8, 64}, 2), {})) << "17 heads share";
+  EXPECT_FALSE(cuda::can_attend(drawn({1, 34, 1, 64}, 1), drawn({1, 2, 8, 64}, 2), drawn({1, 2, 8, 64}, 2), {}))
+      << "17 heads share";
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, CudaKernels, ::testing::Values(at::kFloat, at::kHalf, at::kBFloat16),

@@ -74,7 +74,8 @@ TEST_P(OnDevice, Modulation) {
   expect_close(
       [](const Tensors& t) {
         const auto m = t[2].chunk(4, -1);
-        return Tensors{modulated_norm({t[0], m[0], m[1]}, {t[1], m[2], m[3]}, 1e-5), modulated_norm({t[1], m[0], m[1]}, 1e-5)};
+        return Tensors{modulated_norm({t[0], m[0], m[1]}, {t[1], m[2], m[3]}, 1e-5),
+                       modulated_norm({t[1], m[0], m[1]}, 1e-5)};
       },
       in);
   expect_close(
@@ -90,7 +91,11 @@ TEST_P(OnDevice, Rope) {
   const at::Tensor angles = at::randn({1, 50, 1, 64}, make_generator(3), at::kFloat);
   for (const auto type : {at::kFloat, GetParam()}) {
     const Tensors in = {drawn({2, 50, 34, 128}, 1), angles.cos().to(type), angles.sin().to(type)};
-    expect_close([](const Tensors& t) { return Tensors{rope(t[0].narrow(2, 0, 32), t[1].narrow(3, 0, 32), t[2].narrow(3, 0, 32))}; }, in);
+    expect_close(
+        [](const Tensors& t) {
+          return Tensors{rope(t[0].narrow(2, 0, 32), t[1].narrow(3, 0, 32), t[2].narrow(3, 0, 32))};
+        },
+        in);
     expect_close([](const Tensors& t) { return Tensors{normed_rope(t[0], 1e-5, t[1], t[2])}; }, in);
   }
 }
@@ -102,8 +107,11 @@ TEST_P(OnDevice, Swiglu) {
 TEST_P(OnDevice, Products) {
   for (const auto& [out, in] : std::vector<std::pair<int64_t, int64_t>>{{4608, 4096}, {4096, 13696}, {16512, 4096}}) {
     for (const int64_t tokens : {1, 3}) {
-      expect_close([](const Tensors& t) { return Tensors{linear(t[0], t[1], t[2]), linear(t[0], t[1])}; },
-                   {drawn({1, tokens, in}, 1), drawn({out, in}, 2).div(64), drawn({out}, 3)});
+      expect_close(
+          [](const Tensors& t) {
+            return Tensors{linear(t[0], t[1], t[2]), linear(t[0], t[1])};
+          },
+          {drawn({1, tokens, in}, 1), drawn({out, in}, 2).div(64), drawn({out}, 3)});
     }
   }
 }

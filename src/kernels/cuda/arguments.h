@@ -1,12 +1,10 @@
 #pragma once
 
 // What the kernels in device/ are given, as both sides see it: this text is compiled into the program and, at run time,
-// for the device. Pointers are to the device's memory; distances between neighbours ("strides") count elements. kWaits:
-// the kernel itself waits for what runs before it.
+// for the device. Pointers are to the device's memory; distances between neighbours ("strides") count elements.
 namespace glmimage::kernels::cuda {
 
 struct RmsNormArguments {
-  static constexpr bool kWaits = false;
   const void *x, *weight;  // rows of `width`
   void* y;
   int width;
@@ -14,7 +12,6 @@ struct RmsNormArguments {
 };
 
 struct AddNormedArguments {
-  static constexpr bool kWaits = false;
   const void *x, *update, *weight, *next_weight;  // next_weight: null where no second norm is wanted
   void *sum, *normed;
   int width;
@@ -22,7 +19,6 @@ struct AddNormedArguments {
 };
 
 struct SwigluArguments {
-  static constexpr bool kWaits = false;
   const void* gate_up;  // rows of 2 · width
   void* y;
   long long rows;
@@ -31,9 +27,8 @@ struct SwigluArguments {
 
 // x (B, T, H, D), the last dimension dense; cos and sin (B or 1, T, half).
 struct RopeArguments {
-  static constexpr bool kWaits = false;
   const void *x, *cos, *sin;
-  void* y;  // dense
+  void* y;         // dense
   long long rows;  // B · T · H
   int tokens, heads, dim, half;
   long long x_batch, x_token, x_head, table_batch, table_token;
@@ -47,7 +42,6 @@ struct TokenRun {
 };
 
 struct ModulatedNormArguments {
-  static constexpr bool kWaits = false;
   TokenRun first, second;
   void* y;  // (B, first_count + second_count, width), dense
   int first_count, second_count, width;
@@ -55,7 +49,6 @@ struct ModulatedNormArguments {
 };
 
 struct GatedResidualArguments {
-  static constexpr bool kWaits = false;
   TokenRun run;
   const void* update;  // (B, T, width), from the run's first token on
   long long update_batch, update_token;
@@ -65,7 +58,6 @@ struct GatedResidualArguments {
 
 // One token through a matrix of floats, of 8 bits or of 4 bits (kernels/linear.h).
 struct VectorArguments {
-  static constexpr bool kWaits = true;
   const void *x, *weight, *scale, *bias;  // bias: may be null
   void* y;
   int in, out, groups;
@@ -73,7 +65,6 @@ struct VectorArguments {
 };
 
 struct DequantiseArguments {
-  static constexpr bool kWaits = false;
   const void *q, *scale;
   void* y;  // (out, in)
   long long values;
@@ -83,12 +74,11 @@ struct DequantiseArguments {
 
 // One query token over the first `keys` of a cache, in pieces of kKeys keys, and their joining.
 struct DecodeAttentionArguments {
-  static constexpr bool kWaits = false;
-  const void* q;             // (B, Hq, D): the last dimension dense, here and below
-  void *k, *v;               // (B, Hkv, room, D)
+  const void* q;                // (B, Hq, D): the last dimension dense, here and below
+  void *k, *v;                  // (B, Hkv, room, D)
   const void *next_k, *next_v;  // (B, Hkv, D): the last of the keys, which is written into the cache; null: it is there
-  float *values, *weights;   // (B · Hq, pieces, D); (B · Hq, pieces, 2): largest score, sum of exponentials
-  void* y;                   // (B, Hq, D), dense
+  float *values, *weights;      // (B · Hq, pieces, D); (B · Hq, pieces, 2): largest score, sum of exponentials
+  void* y;                      // (B, Hq, D), dense
   long long q_batch, q_head, next_batch, next_head, k_batch, k_head, k_token, v_batch, v_head, v_token;
   int heads, group, dim, keys, pieces;
   float scale;
@@ -96,6 +86,7 @@ struct DecodeAttentionArguments {
 
 constexpr int kRowThreads = 512, kRowChunks = 4;  // a row is held in registers: so many chunks of 16 bytes a thread
 constexpr int kHeadDim = 256;                     // the widest head that rope takes
+constexpr int kFloatRows = 1, kFewBitRows = 2;    // of a matrix that a warp takes for one token
 constexpr int kKeys = 32, kGroup = 16, kCachedDim = 128;
 
 }  // namespace glmimage::kernels::cuda

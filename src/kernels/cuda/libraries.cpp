@@ -21,22 +21,6 @@ namespace fs = std::filesystem;
 
 constexpr int kMajor = 75, kMinor = 76;  // cudaDevAttrComputeCapabilityMajor, …Minor
 
-// cudaLaunchAttribute and cudaLaunchConfig_t (driver_types.h).
-constexpr int kProgrammaticStreamSerialization = 6;
-struct Attribute {
-  int id = 0, padding = 0;
-  int allowed = 0;
-  char rest[60] = {};
-};
-static_assert(sizeof(Attribute) == 72);
-struct Configuration {
-  Libraries::Grid blocks, threads;
-  size_t shared_bytes = 0;
-  void* stream = nullptr;
-  Attribute* attributes = nullptr;
-  unsigned count = 0;
-};
-
 // The runtime that LibTorch has loaded.
 void* loaded_runtime() {
   for (const char* name : {"libcudart.so.13", "libcudart.so.12"}) {
@@ -118,7 +102,7 @@ bool Libraries::open() {
   if (!compiler) return false;
   return find_function(runtime, "cudaLibraryLoadData", library_load_) &&
          find_function(runtime, "cudaLibraryGetKernel", get_kernel_) &&
-         find_function(runtime, "cudaLaunchKernelExC", launch_) &&
+         find_function(runtime, "cudaLaunchKernel", launch_) &&
          find_function(runtime, "cudaDeviceGetAttribute", attribute_) &&
          find_function(runtime, "cudaGetErrorString", error_text_) &&
          find_function(compiler, "nvrtcVersion", version_) && find_function(compiler, "nvrtcCreateProgram", create_) &&
@@ -177,16 +161,8 @@ void* Libraries::function(void* library, const char* name) const {
   return kernel;
 }
 
-bool Libraries::overlaps(int device) const {
-  int major = 0;
-  check(attribute_(&major, kMajor, device), "asking for the device's kind");
-  return major >= 9;
-}
-
-void Libraries::start(void* function, Grid blocks, Grid threads, void** arguments, void* stream, bool overlap) const {
-  Attribute attribute{.id = kProgrammaticStreamSerialization, .allowed = 1};
-  const Configuration configuration{.blocks = blocks, .threads = threads, .stream = stream, .attributes = &attribute, .count = overlap ? 1u : 0u};
-  check(launch_(&configuration, function, arguments), "starting a kernel");
+void Libraries::start(void* function, Grid blocks, Grid threads, void** arguments, void* stream) const {
+  check(launch_(function, blocks, threads, arguments, 0, stream), "starting a kernel");
 }
 
 }  // namespace glmimage::kernels::cuda

@@ -18,9 +18,7 @@ class Libraries {
   // Compiles `text` for `device`, or takes what was compiled before from the cache on disk, and loads it there.
   void* load(const std::string& text, const std::string& name, int device) const;
   void* function(void* library, const char* name) const;
-  // Architecture 9.0 or later, where a kernel may begin while the one in front of it ends (device/prelude.cuh).
-  bool overlaps(int device) const;
-  void start(void* function, Grid blocks, Grid threads, void** arguments, void* stream, bool overlap) const;
+  void start(void* function, Grid blocks, Grid threads, void** arguments, void* stream) const;
 
  private:
   Libraries() = default;
@@ -31,7 +29,7 @@ class Libraries {
   // cuda_runtime_api.h (from 12.8 on) and nvrtc.h.
   int (*library_load_)(void**, const void*, void*, void**, unsigned, void*, void**, unsigned) = nullptr;
   int (*get_kernel_)(void**, void*, const char*) = nullptr;
-  int (*launch_)(const void*, const void*, void**) = nullptr;
+  int (*launch_)(const void*, Grid, Grid, void**, size_t, void*) = nullptr;
   int (*attribute_)(int*, int, int) = nullptr;
   const char* (*error_text_)(int) = nullptr;
   int (*version_)(int*, int*) = nullptr;
@@ -44,8 +42,8 @@ class Libraries {
   int (*destroy_)(void**) = nullptr;
 };
 
-// Where compiled kernels are kept between runs: GLM_IMAGE_CACHE, else glm-image below XDG_CACHE_HOME or ~/.cache. Empty:
-// nowhere.
+// Where compiled kernels are kept between runs: GLM_IMAGE_CACHE, else glm-image below XDG_CACHE_HOME or ~/.cache.
+// Empty: nowhere.
 std::string cache_folder();
 
 }  // namespace glmimage::kernels::cuda

@@ -1,6 +1,8 @@
 #include "kernels/cuda/linear.h"
 
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/mm.h>
 
 #include <vector>
 
@@ -17,6 +19,7 @@ constexpr Kernel kFloats{"linear", "vector_floats"}, kBytes{"linear", "vector_by
     kHalves{"linear", "vector_halves"}, kFromBytes{"linear", "dequantise_bytes"},
     kFromHalves{"linear", "dequantise_halves"};
 constexpr int kThreads = 128, kWarps = kThreads / 32, kDequantiseThreads = 256, kDequantised = 16;
+constexpr int64_t kWholeRows = 128;  // of a tile of the library's products
 
 bool is_one_token(const at::Tensor& x, int64_t in, const MaybeTensor& bias) {
   return x.dim() >= 1 && x.size(-1) == in && x.numel() == in && x.is_contiguous() && in_chunks(x) &&
@@ -53,20 +56,48 @@ at::Tensor start_vector(const Kernel& kernel, int64_t rows_of_a_warp, const at::
                                   .groups = scale ? static_cast<int>(scale->size(1)) : 1,
                                   .scale_is_float = scale && scale->scalar_type() == at::kFloat};
   const int64_t rows = rows_of_a_warp * kWarps;
-  runtime().start(kernel,
-                  {.device = x.device(), .type = x.scalar_type(), .blocks = (out + rows - 1) / rows, .threads = kThreads},
-                  &arguments);
+  runtime().start(
+      kernel, {.device = x.device(), .type = x.scalar_type(), .blocks = (out + rows - 1) / rows, .threads = kThreads},
+      &arguments);
   return y;
 }
 
+// (rows, in) -> y (rows, out), which is written.
+void product_into(at::Tensor y, const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
+  if (bias) {
+    at::addmm_out(y, *bias, x, weight.t());
+  } else {
+    at::mm_out(y, x, weight.t());
+  }
+}
+
 }  // namespace
+
+bool can_split(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
+  constexpr int64_t kMany = 2048;
+  if (x.dim() < 2 || x.size(-1) == 0 || !x.is_contiguous() || !serves({x, weight}) || weight.dim() != 2) return false;
+  if (bias && !serves({x, *bias})) return false;
+  const int64_t rows = x.numel() / x.size(-1);
+  return x.scalar_type() != at::kFloat && rows >= kMany && rows % kWholeRows != 0;
+}
+
+at::Tensor multiply_split(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
+  const at::Tensor rows = x.view({-1, x.size(-1)});
+  const at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());
+  const int64_t rest = rows.size(0) % kWholeRows, whole = rows.size(0) - rest;
+  product_into(y.narrow(0, 0, whole), rows.narrow(0, 0, whole), weight, bias);
+  product_into(y.narrow(0, whole, rest), rows.narrow(0, whole, rest), weight, bias);
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  return y.view(shape);
+}
 
 bool can_multiply_one(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
   return serves({x, weight}) && is_matrix(weight) && is_one_token(x, weight.size(1), bias);
 }
 
 at::Tensor multiply_one(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
-  return start_vector(kFloats, /*rows_of_a_warp=*/2, x, weight, std::nullopt, bias);
+  return start_vector(kFloats, kFloatRows, x, weight, std::nullopt, bias);
 }
 
 bool can_multiply_one(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale, const MaybeTensor& bias) {
@@ -76,7 +107,7 @@ bool can_multiply_one(const at::Tensor& x, const at::Tensor& q, const at::Tensor
 }
 
 at::Tensor multiply_one(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale, const MaybeTensor& bias) {
-  return start_vector(q.scalar_type() == at::kByte ? kHalves : kBytes, /*rows_of_a_warp=*/4, x, q, scale, bias);
+  return start_vector(q.scalar_type() == at::kByte ? kHalves : kBytes, kFewBitRows, x, q, scale, bias);
 }
 
 bool can_dequantise(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {
@@ -95,9 +126,10 @@ at::Tensor dequantise(const at::Tensor& q, const at::Tensor& scale, at::ScalarTy
                                       .groups = static_cast<int>(scale.size(1)),
                                       .scale_is_float = scale.scalar_type() == at::kFloat};
   constexpr int64_t kBlock = kDequantised * kDequantiseThreads;
-  runtime().start(q.scalar_type() == at::kByte ? kFromHalves : kFromBytes,
-                  {.device = q.device(), .type = dtype, .blocks = (y.numel() + kBlock - 1) / kBlock, .threads = kDequantiseThreads},
-                  &arguments);
+  runtime().start(
+      q.scalar_type() == at::kByte ? kFromHalves : kFromBytes,
+      {.device = q.device(), .type = dtype, .blocks = (y.numel() + kBlock - 1) / kBlock, .threads = kDequantiseThreads},
+      &arguments);
   return y;
 }
 

@@ -39,7 +39,8 @@ at::Tensor add_one(const Gated& run, const at::Tensor& update, int64_t from) {
                                          .y = y.mutable_data_ptr(),
                                          .count = static_cast<int>(y.size(1)),
                                          .width = static_cast<int>(y.size(2))};
-  const Launch launch{.device = y.device(), .type = y.scalar_type(), .blocks = y.size(0) * y.size(1), .threads = kRowThreads};
+  const Launch launch{
+      .device = y.device(), .type = y.scalar_type(), .blocks = y.size(0) * y.size(1), .threads = kRowThreads};
   runtime().start(kGatedResidual, launch, &arguments);
   return y;
 }
@@ -74,8 +75,7 @@ bool can_add(const Gated& first, const Gated& second, const at::Tensor& update) 
   return second.tokens.numel() > 0 && serves({second.tokens, first.tokens, first.gate, second.gate, update}) &&
          is_run(first.tokens) && is_run(second.tokens) && is_run(update) && is_factor(first.gate, second.tokens) &&
          is_factor(second.gate, second.tokens) && update.size(0) == second.tokens.size(0) &&
-         update.size(2) == second.tokens.size(2) &&
-         update.size(1) == first.tokens.size(1) + second.tokens.size(1);
+         update.size(2) == second.tokens.size(2) && update.size(1) == first.tokens.size(1) + second.tokens.size(1);
 }
 
 TokenPair gated_residual(const Gated& first, const Gated& second, const at::Tensor& update) {

@@ -47,7 +47,8 @@ at::Tensor turn(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
                                 .table_token = cos.stride(1),
                                 .table_is_float = cos.scalar_type() == at::kFloat,
                                 .eps = static_cast<float>(eps.value_or(-1))};
-  const Launch launch{.device = x.device(), .type = x.scalar_type(), .blocks = (rows + kWarps - 1) / kWarps, .threads = kThreads};
+  const Launch launch{
+      .device = x.device(), .type = x.scalar_type(), .blocks = (rows + kWarps - 1) / kWarps, .threads = kThreads};
   runtime().start(kRope, launch, &arguments);
   return y;
 }

@@ -37,30 +37,26 @@ class Compiled final : public Runtime {
     void* values[] = {const_cast<void*>(arguments)};
     void* const stream = c10::impl::getDeviceGuardImpl(launch.device.type())->getStream(launch.device).native_handle();
     const Libraries::Grid grid{static_cast<unsigned>(launch.blocks), static_cast<unsigned>(launch.rows), 1};
-    const Found found = function(libraries, kernel, launch);
-    libraries.start(found.function, grid, {static_cast<unsigned>(launch.threads), 1, 1}, values, stream, found.overlap);
+    libraries.start(function(libraries, kernel, launch), grid, {static_cast<unsigned>(launch.threads), 1, 1}, values,
+                    stream);
   }
 
  private:
-  struct Found {
-    void* function = nullptr;
-    bool overlap = false;
-  };
-  Found function(const Libraries& libraries, const Kernel& kernel, const Launch& launch) {
+  void* function(const Libraries& libraries, const Kernel& kernel, const Launch& launch) {
     const std::lock_guard lock(mutex_);
-    Found& found = functions_[{launch.device.index(), launch.type, kernel.name}];
-    if (found.function) return found;
+    void*& found = functions_[{launch.device.index(), launch.type, kernel.name}];
+    if (found) return found;
     void*& library = loaded_[{launch.device.index(), launch.type, kernel.file}];
     if (!library) {
       const std::string text = concat("#define GLM_IMAGE_TYPE ", type_name(launch.type), "\n", source_of(kernel.file));
       library = libraries.load(text, kernel.file, launch.device.index());
     }
-    return found = {libraries.function(library, kernel.name), libraries.overlaps(launch.device.index())};
+    return found = libraries.function(library, kernel.name);
   }
 
   std::mutex mutex_;
   // By device and type, and by literals, which are told apart by their addresses.
-  std::map<std::tuple<int, at::ScalarType, const char*>, Found> functions_;
+  std::map<std::tuple<int, at::ScalarType, const char*>, void*> functions_;
   std::map<std::tuple<int, at::ScalarType, std::string>, void*> loaded_;
 };
 

@@ -6,9 +6,9 @@
 #include <initializer_list>
 #include <string>
 
-// Kernels of our own for NVIDIA devices (device/*.cuh), without a toolkit and without linking: their text is part of the
-// program and is compiled at run time by NVRTC, which comes with LibTorch's CUDA libraries, for the very device; CUDA's
-// runtime, which LibTorch has loaded, starts them. Where NVRTC is not found, compositions run instead.
+// Kernels of our own for NVIDIA devices (device/*.cuh), without a toolkit and without linking: their text is part of
+// the program and is compiled at run time by NVRTC, which comes with LibTorch's CUDA libraries, for the very device;
+// CUDA's runtime, which LibTorch has loaded, starts them. Where NVRTC is not found, compositions run instead.
 namespace glmimage::kernels::cuda {
 
 // A kernel's name, and the file of device/ it is in.

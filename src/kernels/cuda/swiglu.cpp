@@ -29,7 +29,8 @@ at::Tensor swiglu(const at::Tensor& gate_up) {
                                   .rows = y.numel() / shape.back(),
                                   .width = static_cast<int>(shape.back())};
   const int64_t chunks = y.numel() * static_cast<int64_t>(y.element_size()) / 16;
-  const Launch launch{.device = y.device(), .type = y.scalar_type(), .blocks = (chunks + kThreads - 1) / kThreads, .threads = kThreads};
+  const Launch launch{
+      .device = y.device(), .type = y.scalar_type(), .blocks = (chunks + kThreads - 1) / kThreads, .threads = kThreads};
   runtime().start(kSwiglu, launch, &arguments);
   return y;
 }

@@ -89,7 +89,7 @@ at::Tensor ArAttention::attend_prompt(const Projected& p, const ArContext& conte
 at::Tensor ArAttention::attend_cached(const Projected& p, const ArContext& context, int64_t layer) const {
   KvCache& cache = *context.cache;
   const at::Tensor q = p.q.transpose(1, 2), k = p.k.transpose(1, 2), v = p.v.transpose(1, 2);  // (B, H, 1, hd)
-  at::Tensor y;                                                                              // (B, Hq, 1, hd)
+  at::Tensor y;                                                                                // (B, Hq, 1, hd)
   if (cache.fill() == Fill::host && !context.bias) {
     y = kernels::attend_next(q, k, v, cache.keys(layer), cache.values(layer), cache.length());
   } else {

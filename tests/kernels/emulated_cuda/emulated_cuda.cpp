@@ -32,7 +32,6 @@ struct uint4 {
   return static_cast<float>(c10::Half(x, c10::Half::from_bits()));
 }
 [[maybe_unused]] inline unsigned short float_to_half(float x) { return c10::Half(x).x; }
-[[maybe_unused]] inline void wait_for_inputs() {}
 [[maybe_unused]] inline uint4 load_once(const uint4* p) { return *p; }
 [[maybe_unused]] inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 [[maybe_unused]] inline void __syncthreads() { test::meet_block(); }
@@ -64,11 +63,11 @@ using Body = std::function<void(const void* arguments)>;
 
 template <typename T>
 std::map<std::string, Body> bodies() {
-  const auto body = [](auto function) -> Body {
-    return [function](const void* arguments) { function(arguments); };
-  };
-#define BODY(name, Arguments) \
-  {#name, body([](const void* a) { cuda::name<T>(*static_cast<const cuda::Arguments*>(a)); })}
+  const auto body = [](auto function) -> Body { return [function](const void* arguments) { function(arguments); }; };
+#define BODY(name, Arguments)                                                                  \
+  {                                                                                            \
+#name, body([](const void* a) { cuda::name<T>(*static_cast<const cuda::Arguments*>(a)); }) \
+  }
   return {BODY(rms_norm, RmsNormArguments),
           BODY(add_normed, AddNormedArguments),
           BODY(modulated_norm, ModulatedNormArguments),

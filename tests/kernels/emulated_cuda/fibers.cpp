@@ -16,7 +16,6 @@ constexpr size_t kStack = 64 * 1024;
 
 struct Fiber {
   ucontext_t context;
-  std::vector<char> stack = std::vector<char>(kStack);
   bool ended = false, at_block = false;
   int exchanges = 0;
 };
@@ -29,6 +28,13 @@ struct Block {
   unsigned running = 0;
 };
 Block* block = nullptr;
+
+// Stacks serve one block after another: to make them anew would take most of the time.
+char* stack_of(size_t thread) {
+  static std::vector<std::unique_ptr<char[]>> stacks;
+  while (stacks.size() <= thread) stacks.emplace_back(new char[kStack]);
+  return stacks[thread].get();
+}
 
 void enter() {
   (*block->thread)();
@@ -62,8 +68,8 @@ void run_block(unsigned threads, const std::function<void()>& thread) {
     here.fibers.push_back(std::make_unique<Fiber>());
     Fiber& fiber = *here.fibers.back();
     getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = fiber.stack.data();
-    fiber.context.uc_stack.ss_size = fiber.stack.size();
+    fiber.context.uc_stack.ss_sp = stack_of(i);
+    fiber.context.uc_stack.ss_size = kStack;
     fiber.context.uc_link = &here.scheduler;
     makecontext(&fiber.context, enter, 0);
   }

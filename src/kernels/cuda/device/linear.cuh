@@ -6,10 +6,11 @@ __device__ __forceinline__ float scale_at(const void* scale, int is_float, long 
   return is_float ? static_cast<const float*>(scale)[i] : widen(static_cast<const Bf16*>(scale)[i]);
 }
 
-// Weights of a row as they lie in memory. kCount of them are 16 bytes.
+// Weights of a row as they lie in memory. kCount of them are 16 bytes. A warp takes kRows rows and asks for kAhead chunks
+// of each before it multiplies: the fastest of a dozen choices on an H100 (docs/performance.md).
 template <class T>
 struct Floats {
-  static constexpr int kCount = Chunk<T>::kCount, kRows = 2, kAhead = 4;
+  static constexpr int kCount = Chunk<T>::kCount, kRows = kFloatRows, kAhead = 4;
   static constexpr bool kScaled = false;
   static __device__ __forceinline__ const uint4* chunk(const void* weight, long long i) {
     return reinterpret_cast<const uint4*>(static_cast<const T*>(weight) + i);
@@ -24,7 +25,7 @@ struct Floats {
 };
 
 struct Bytes {
-  static constexpr int kCount = 16, kRows = 4, kAhead = 4;
+  static constexpr int kCount = 16, kRows = kFewBitRows, kAhead = 2;
   static constexpr bool kScaled = true;
   static __device__ __forceinline__ const uint4* chunk(const void* weight, long long i) {
     return reinterpret_cast<const uint4*>(static_cast<const signed char*>(weight) + i);
@@ -44,7 +45,7 @@ struct Bytes {
 };
 
 struct Halves {
-  static constexpr int kCount = 32, kRows = 4, kAhead = 4;
+  static constexpr int kCount = 32, kRows = kFewBitRows, kAhead = 1;
   static constexpr bool kScaled = true;
   static __device__ __forceinline__ const uint4* chunk(const void* weight, long long i) {
     return reinterpret_cast<const uint4*>(static_cast<const unsigned char*>(weight) + i / 2);
@@ -68,7 +69,7 @@ __device__ void through_matrix(const VectorArguments& a) {
   constexpr int kCount = W::kCount, kRows = W::kRows, kAhead = W::kAhead;
   const int lane = static_cast<int>(threadIdx.x) % 32, warps = static_cast<int>(blockDim.x) / 32;
   const int first_row = (static_cast<int>(blockIdx.x) * warps + static_cast<int>(threadIdx.x) / 32) * kRows;
-  bool waited = false;
+  if (first_row >= a.out) return;
   const T* x = static_cast<const T*>(a.x);
   const int group = a.in / a.groups;
   float sums[kRows] = {};
@@ -84,8 +85,6 @@ __device__ void through_matrix(const VectorArguments& a) {
         if (i < a.in) raw[step][r] = load_once(W::chunk(a.weight, row * a.in + i));
       }
     }
-    if (!waited) wait_for_inputs();  // the token; its weights are on their way
-    waited = true;
 #pragma unroll
     for (int step = 0; step < kAhead; ++step) {
       const int i = begin + step * 32 * kCount;
@@ -109,7 +108,6 @@ __device__ void through_matrix(const VectorArguments& a) {
       }
     }
   }
-  if (!waited) wait_for_inputs();
 #pragma unroll
   for (int r = 0; r < kRows; ++r) {
     const float sum = warp_sum(sums[r]);

@@ -20,18 +20,6 @@ __device__ __forceinline__ unsigned short float_to_half(float x) {
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
   return y;
 }
-// A kernel may begin before the one in front of it has ended, so that their beginnings and ends overlap (from
-// architecture 9.0 on); until then it may read weights alone, and write nothing.
-__device__ __forceinline__ void wait_for_inputs() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-__device__ __forceinline__ void let_next_begin() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-#endif
-}
 // Read once: leaves the nearer cache to what is read again.
 __device__ __forceinline__ uint4 load_once(const uint4* p) {
   uint4 v;
@@ -176,8 +164,6 @@ struct Row {
 #else
 #define GLM_IMAGE_KERNEL(name, Arguments, threads)                                                   \
   extern "C" __global__ void __launch_bounds__(threads) name(glmimage::kernels::cuda::Arguments a) { \
-    glmimage::kernels::cuda::let_next_begin();                                                       \
-    if (!glmimage::kernels::cuda::Arguments::kWaits) glmimage::kernels::cuda::wait_for_inputs();     \
     glmimage::kernels::cuda::name<glmimage::kernels::cuda::GLM_IMAGE_TYPE>(a);                       \
   }
 #endif
