@@ -10,6 +10,7 @@ using Command = std::function<int()>;
 void add_generate(CLI::App& app, Command& run);
 void add_eval(CLI::App& app, Command& run);
 void add_inspect(CLI::App& app, Command& run);
+void add_pull(CLI::App& app, Command& run);
 void add_quantize(CLI::App& app, Command& run);
 void add_train(CLI::App& app, Command& run);
 

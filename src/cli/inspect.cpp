@@ -14,6 +14,7 @@
 #include "core/json.h"
 #include "core/safetensors.h"
 #include "core/weight_files.h"
+#include "hub/pulled.h"
 #include "models/lora/file.h"
 #include "pipeline/request.h"
 
@@ -194,7 +195,7 @@ struct InspectOptions {
 };
 
 int inspect(const InspectOptions& options) {
-  const fs::path path = options.path;
+  const fs::path path = hub::find_model(options.path);
   std::vector<Part> parts;
   if (fs::is_directory(path)) {
     parts = read_parts(path);
