@@ -71,7 +71,7 @@ class Fetcher {
       while (first_open_ < jobs_.size()) {
         if (progress_.cancelled()) fail(ErrorKind::cancelled, "cancelled");
         start_transfers();
-        for (auto& [id, outcome] : client_.run(milliseconds(100))) finish(id, outcome);
+        for (auto& [id, outcome] : client_.run(milliseconds(verifying_ > 0 ? 10 : 100))) finish(id, outcome);
         drop_doomed();
         tend_jobs();
         report();
