@@ -82,9 +82,8 @@ class PullTest : public ::testing::Test {
     options.source.revision = "main";
     options.folder = target;
     options.http.timeout = std::chrono::seconds(1);
-    options.fetch = {.parallel = 4,
-                     .piece_bytes = 150000,
-                     .retries = {.tries = 4, .first_wait = std::chrono::milliseconds(10)}};
+    options.fetch = {
+        .parallel = 4, .piece_bytes = 150000, .retries = {.tries = 4, .first_wait = std::chrono::milliseconds(10)}};
   }
 
   void serve(const json& more = json::object()) const { HubServer::get().serve(repository, more); }

@@ -73,7 +73,8 @@ TEST(Retry, HeedsRetryAfter) {
 
 TEST(Retry, RemarksOfTheServerArePrintedOnlyIfTheyCanBe) {
   const Asked asked{.what = "a/b", .token_variable = "HF_TOKEN"};
-  EXPECT_THAT(failure(with_status(403, {{"x-error-message", "Ask the owner"}}), asked).what(), HasSubstr("Ask the owner"));
+  EXPECT_THAT(failure(with_status(403, {{"x-error-message", "Ask the owner"}}), asked).what(),
+              HasSubstr("Ask the owner"));
   EXPECT_THAT(failure(with_status(403, {{"x-error-message", "\x1b[2J"}}), asked).what(), Not(HasSubstr("\x1b")));
 }
 

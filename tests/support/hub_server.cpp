@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <stdexcept>
 #include <thread>
@@ -28,16 +29,17 @@ HubServer& HubServer::get() {
 }
 
 HubServer::HubServer() {
+  ::setenv("no_proxy", "127.0.0.1,127.0.0.2", 1);  // whatever proxy this machine has
   folder_ = fs::path(GLM_IMAGE_BINARY_DIR) / "test_scratch" / ("hub_server_" + std::to_string(::getpid()));
   fs::remove_all(folder_);
   fs::create_directories(folder_);
   put(folder_ / "script.json", "{}");
-  ProcessOptions options{.arguments = {"/usr/bin/python3", GLM_IMAGE_SOURCE_DIR "/tests/support/hub_server.py",
-                                       folder_.string()},
-                         .environment = {},
-                         .input = {},
-                         .folder = {},
-                         .limit = std::chrono::minutes(30)};
+  ProcessOptions options{
+      .arguments = {"/usr/bin/python3", GLM_IMAGE_SOURCE_DIR "/tests/support/hub_server.py", folder_.string()},
+      .environment = {},
+      .input = {},
+      .folder = {},
+      .limit = std::chrono::minutes(30)};
   const fs::path key = folder_ / "key.pem";
   if (fs::exists("/usr/bin/openssl")) {
     const ProcessResult made = run_process(
@@ -74,9 +76,7 @@ void HubServer::release() const { put(folder_ / "release", ""); }
 
 std::string HubServer::url() const { return "http://127.0.0.1:" + std::to_string(port_); }
 std::string HubServer::other_url() const { return "http://127.0.0.2:" + std::to_string(port_); }
-std::string HubServer::tls_url() const {
-  return tls_port_ ? "https://127.0.0.1:" + std::to_string(tls_port_) : "";
-}
+std::string HubServer::tls_url() const { return tls_port_ ? "https://127.0.0.1:" + std::to_string(tls_port_) : ""; }
 
 std::vector<json> HubServer::requests(const std::string& fragment) const {
   std::this_thread::sleep_for(std::chrono::milliseconds(30));  // the server notes a request after its last byte
