@@ -48,7 +48,8 @@ fs::path folder_for(const hub::Source& source) {
 void print_plan(const hub::PullReport& report) {
   for (const hub::PulledFile& file : report.files) {
     const std::string size = file.file.size < 0 ? "?" : human_bytes(file.file.size);
-    const char* state = file.was_there ? "there" : file.resumed > 0 ? "half there" : "missing";
+    const bool there = file.state == hub::FileState::there;
+    const char* state = there ? "there" : file.resumed > 0 ? "half there" : "missing";
     std::printf("%-10s %10s  %s\n", state, size.c_str(), file.file.name.c_str());
   }
   std::printf("%s to fetch of %s into %s\n", human_bytes(report.missing_bytes()).c_str(),
@@ -57,7 +58,7 @@ void print_plan(const hub::PullReport& report) {
 
 void print_result(const hub::PullReport& report) {
   size_t fetched = 0;
-  for (const hub::PulledFile& file : report.files) fetched += file.was_there ? 0 : 1;
+  for (const hub::PulledFile& file : report.files) fetched += file.state == hub::FileState::fetched;
   std::printf("%s: %zu files, %s; %zu fetched, %s in %s\n", report.folder.c_str(), report.files.size(),
               human_bytes(report.bytes()).c_str(), fetched, human_bytes(report.fetched_bytes()).c_str(),
               human_duration(report.seconds).c_str());

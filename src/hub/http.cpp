@@ -1,6 +1,7 @@
 #include "hub/http.h"
 
 #include <curl/curl.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,6 +21,9 @@ constexpr size_t kMostHeaderBytes = 65536;  // of one answer
 void start_curl() {
   static std::once_flag once;
   std::call_once(once, [] {
+    // A server that hangs up under TLS must not end the program: OpenSSL writes without asking for no signal.
+    struct sigaction pipe = {};
+    if (::sigaction(SIGPIPE, nullptr, &pipe) == 0 && pipe.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) fail(ErrorKind::internal, "libcurl cannot be started");
   });
 }

@@ -53,7 +53,8 @@ struct HttpOutcome {
 };
 
 // Transfers side by side on the calling thread, over libcurl. Honours http_proxy, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
-// Follows up to ten redirects, from https to https alone. Reads no netrc, keeps no cookies.
+// The first of a process has SIGPIPE ignored, unless it is handled already. Follows up to ten redirects, from https to
+// https alone. Reads no netrc, keeps no cookies.
 class HttpClient {
  public:
   using Id = uint64_t;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <sstream>
 #include <string>
 
@@ -24,6 +25,9 @@ void look_at(const ListingTools& tools, RemoteFile& file) {
   const std::string etag = answer.head.header("etag");
   file.validator = etag.starts_with("W/") ? "" : etag;
   if (file.validator.empty()) file.validator = answer.head.header("last-modified");
+  // It is sent back, and written down.
+  const auto printable = [](unsigned char c) { return c >= 32 && c < 127; };
+  if (!std::all_of(file.validator.begin(), file.validator.end(), printable)) file.validator.clear();
 }
 
 // "<64 hex digits>  name" or "… *name" a line, as sha256sum writes.

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <optional>
+#include <map>
 
 #include "core/error.h"
 #include "core/listing.h"
@@ -55,9 +55,13 @@ class Inventory {
     status_.phase = PullPhase::check;
     status_.files = static_cast<int64_t>(listing.files.size());
     for (const RemoteFile& file : listing.files) {
-      out.push_back({.file = file, .was_there = is_there(file)});
-      if (out.back().was_there) pulled_.add(file);
-      if (!out.back().was_there) out.back().resumed = Part::kept_bytes(options_.folder / file.name, file);
+      PulledFile& found = out.emplace_back(PulledFile{.file = file});
+      if (is_there(file)) {
+        found.state = FileState::there;
+        pulled_.add(file);
+      } else {
+        found.resumed = Part::kept_bytes(options_.folder / file.name, file);
+      }
       ++status_.files_done;
     }
     return out;
@@ -100,8 +104,8 @@ void check_room(const PullReport& report) {
 int64_t kept_bytes(const PullReport& report) {
   int64_t sum = 0;
   for (const PulledFile& file : report.files) {
-    sum += file.was_there || file.fetched > 0 ? file.file.size
-                                              : Part::kept_bytes(report.folder / file.file.name, file.file);
+    const bool whole = file.state != FileState::missing;
+    sum += whole ? file.file.size : Part::kept_bytes(report.folder / file.file.name, file.file);
   }
   return sum;
 }
@@ -121,15 +125,16 @@ Error with_way_on(const Error& error, const PullReport& report) {
 void fetch_missing(HttpClient& client, const PullOptions& options, PullProgress& progress, Pulled& pulled,
                    PullReport& report) {
   FetchTask task{.folder = options.folder, .files = {}, .commit = report.listing.commit};
-  for (const PulledFile& file : report.files) {
-    if (!file.was_there) task.files.push_back(file.file);
+  std::map<std::string, PulledFile*> missing;  // by name
+  for (PulledFile& file : report.files) {
+    if (file.state != FileState::missing) continue;
+    task.files.push_back(file.file);
+    missing[file.file.name] = &file;
   }
   auto written = Clock::now();
   fetch_files(client, options.source, task, options.fetch, progress, [&](const FetchedFile& fetched) {
-    for (PulledFile& file : report.files) {
-      if (file.file.name != fetched.file.name) continue;
-      file = {.file = fetched.file, .was_there = false, .fetched = fetched.fetched, .resumed = fetched.resumed};
-    }
+    *missing.at(fetched.file.name) = {
+        .file = fetched.file, .state = FileState::fetched, .fetched = fetched.fetched, .resumed = fetched.resumed};
     pulled.add(fetched.file);
     if (Clock::now() - written < std::chrono::seconds(1)) return;  // of many small files not each is worth a write
     pulled.write();
@@ -169,7 +174,7 @@ int64_t PullReport::bytes() const {
 int64_t PullReport::missing_bytes() const {
   int64_t sum = 0;
   for (const PulledFile& file : files) {
-    if (!file.was_there) sum += std::max<int64_t>(file.file.size - file.resumed, 0);
+    if (file.state == FileState::missing) sum += std::max<int64_t>(file.file.size - file.resumed, 0);
   }
   return sum;
 }
@@ -187,7 +192,8 @@ json PullReport::to_json() const {
   if (!listing.commit.empty()) out["commit"] = listing.commit;
   out[dry_run ? "missing_bytes" : "fetched_bytes"] = dry_run ? missing_bytes() : fetched_bytes();
   for (const PulledFile& file : files) {
-    const char* state = file.was_there ? "there" : dry_run ? "missing" : "fetched";
+    const char* names[] = {"missing", "there", "fetched"};
+    const char* state = names[static_cast<int>(file.state)];
     json entry = {{"name", file.file.name},
                   {"size", file.file.size},
                   {"state", state},

@@ -21,9 +21,11 @@ struct PullOptions {
   FetchOptions fetch;
 };
 
+enum class FileState { missing, there, fetched };  // there: before this run
+
 struct PulledFile {
   RemoteFile file;
-  bool was_there = false;
+  FileState state = FileState::missing;
   int64_t fetched = 0, resumed = 0;  // bytes: that came in this run, that an earlier one had left
 };
 

@@ -2,6 +2,8 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstring>
 #include <memory>
@@ -46,7 +48,8 @@ std::string escape_path(const std::string& path) {
 
 Url Url::parse(const std::string& text) {
   const Handle url(curl_url(), &curl_url_cleanup);
-  const bool parsed = url && curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) == CURLUE_OK;
+  const bool printable = std::all_of(text.begin(), text.end(), [](unsigned char c) { return c > 32 && c < 127; });
+  const bool parsed = printable && url && curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) == CURLUE_OK;
   Url out;
   if (parsed) {
     out = {.scheme = part(url.get(), CURLUPART_SCHEME, 0),

@@ -77,7 +77,9 @@ class Pull : public ::testing::Test {
     return missing ? 0 : static_cast<int64_t>(size);
   }
   std::string note() const { return read(target / "model.safetensors.part.json"); }
-  void expect_whole() const { EXPECT_TRUE(read(target / "model.safetensors") == read(repository / "model.safetensors")); }
+  void expect_whole() const {
+    EXPECT_TRUE(read(target / "model.safetensors") == read(repository / "model.safetensors"));
+  }
 
   HubServer& server = HubServer::get();
   fs::path folder, repository, target;
@@ -101,7 +103,8 @@ TEST_F(Pull, ACheckpointDrawsByItsName) {
 }
 
 TEST_F(Pull, AHalfPulledModelSaysSo) {
-  server.serve(repository, {{"faults", json::array({{{"path", "resolve.*vae"}, {"kind", "status"}, {"status", 403}}})}});
+  server.serve(repository,
+               {{"faults", json::array({{{"path", "resolve.*vae"}, {"kind", "status"}, {"status", 403}}})}});
   expect_failure(run_process(program({"pull", HubServer::kId})), kUsage, {"403"});
   ProcessOptions draw = program(test::generate(HubServer::kId, folder / "a.png", {"--prompt", "cat"}));
   draw.folder = folder.string();
@@ -116,7 +119,8 @@ TEST_F(Pull, JsonTellsTheResult) {
   EXPECT_EQ(result.at("path"), target.string());
   EXPECT_EQ(result.at("fetched_bytes"), result.at("bytes"));
   size_t expected = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(repository)) expected += entry.path().extension() == ".json";
+  for (const auto& entry : fs::recursive_directory_iterator(repository))
+    expected += entry.path().extension() == ".json";
   EXPECT_EQ(result.at("files").size(), expected);
   const ProcessResult plan = run_process(pull({"--json", "--dry-run"}));
   const json planned = json::parse(plan.out);
@@ -207,8 +211,8 @@ TEST_F(Pull, CtrlCKeepsWhatCame) {
   expect_whole();
 }
 
-// Killed at random moments, started again, until all of it is there: what was noted down is not sent again, and there is
-// nothing under the file's name before the end.
+// Killed at random moments, started again, until all of it is there: what was noted down is not sent again, and there
+// is nothing under the file's name before the end.
 TEST_F(Pull, SurvivesKills) {
   const int kills = std::getenv("GLM_IMAGE_SOAK") ? 100 : 4;
   const int64_t size = int64_t{4000000} * kills;
@@ -237,7 +241,7 @@ TEST_F(Pull, SurvivesKills) {
 }
 
 TEST_F(Pull, TwoAtOnceDoNotDisturbEachOther) {
-  serve_slowly(4000000, 1000000);
+  serve_slowly(2000000, 1000000);
   Process first(pull());
   ASSERT_TRUE(wait_until([&] { return part_size() > 0; }));
   expect_failure(run_process(pull()), kOther, {"another pull", "process "});

@@ -3,6 +3,9 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <cstdlib>
+#include <random>
+
 #include "hub/pull_helpers.h"
 
 namespace glmimage::hub::test {
@@ -167,6 +170,38 @@ TEST_F(Faults, ListsThatAreNone) {
     expect_failure(ErrorKind::io, {"the list of files cannot be read"});
   }
   EXPECT_FALSE(fs::exists(target));
+}
+
+// Any byte of a list may be another: it is understood all the same, or refused with a sentence.
+TEST_F(Faults, ListsWithRandomFaults) {
+  const json entry = {{"type", "file"},
+                      {"path", "a.txt"},
+                      {"oid", std::string(40, '0')},
+                      {"size", 1},
+                      {"lfs", {{"oid", std::string(64, '0')}, {"size", 1}}}};
+  json other = entry;
+  other["path"] = "b.txt";
+  const std::string list = json::array({entry, other}).dump();
+  const std::string letters = R"("[]{},:0-9eaZ/\)";
+  std::minstd_rand random(5);
+  options.dry_run = true;
+  int refused = 0, taken = 0;
+  for (int i = 0; i < (std::getenv("GLM_IMAGE_SOAK") ? 20000 : 60); ++i) {
+    std::string broken = list;
+    for (int change = 0; change < 1 + i % 4; ++change) {
+      broken[random() % broken.size()] = letters[random() % letters.size()];
+    }
+    serve({{"raw_list", broken}});
+    try {
+      pull();
+      ++taken;
+    } catch (const Error& error) {
+      EXPECT_NE(static_cast<int>(error.kind()), static_cast<int>(ErrorKind::internal)) << broken;
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_GT(taken, 0);
 }
 
 TEST_F(Faults, AbsurdSizes) {
