@@ -105,9 +105,12 @@ void add_pull(CLI::App& app, Command& run) {
       ->add_option("--from", options->request.from, "huggingface, modelscope, or the address of a mirror of the first")
       ->capture_default_str();
   command->add_option("--revision", options->request.revision, "Branch, tag or commit; default: the main branch");
-  command->add_option("--include", options->work.include,
-                      "Only files that fit a pattern, such as 'vae/*'; several times");
-  command->add_option("--exclude", options->work.exclude, "No files that fit a pattern; several times");
+  // One pattern an option, so that a folder may follow.
+  command
+      ->add_option("--include", options->work.include, "Only files that fit a pattern, such as 'vae/*'; several times")
+      ->allow_extra_args(false);
+  command->add_option("--exclude", options->work.exclude, "No files that fit a pattern; several times")
+      ->allow_extra_args(false);
   command->add_option("--parallel", options->work.fetch.parallel, "Transfers at once")
       ->capture_default_str()
       ->check(CLI::Range(1, 64));

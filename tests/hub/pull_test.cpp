@@ -28,6 +28,20 @@ TEST_F(PullTest, BringsAllFilesInParallelRanges) {
   EXPECT_EQ(watcher.notes, "");
 }
 
+TEST_F(PullTest, RangesComeSideBySide) {
+  serve(big_fault({{"kind", "slow"}, {"rate", 1000000}}));
+  pull();
+  expect_whole();
+  const std::vector<json> requests = HubServer::get().requests("model.safetensors");
+  int most = 0;
+  for (const json& one : requests) {
+    int beside = 0;
+    for (const json& other : requests) beside += other["begun"] <= one["begun"] && one["begun"] < other["ended"];
+    most = std::max(most, beside);
+  }
+  EXPECT_EQ(most, options.fetch.parallel);
+}
+
 TEST_F(PullTest, FetchesNothingThatIsThere) {
   serve();
   pull();

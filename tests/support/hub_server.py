@@ -63,7 +63,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         self.script = read_script()
-        self.sent, self.status_sent = 0, 0
+        self.sent, self.status_sent, begun = 0, 0, time.monotonic()
         url = urllib.parse.urlsplit(self.path)
         self.where, self.query = urllib.parse.unquote(url.path), dict(urllib.parse.parse_qsl(url.query))
         try:
@@ -75,7 +75,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     "range": self.headers.get("Range"), "if_range": self.headers.get("If-Range"),
                     "authorization": self.headers.get("Authorization"), "cookie": self.headers.get("Cookie"),
                     "agent": self.headers.get("User-Agent"), "status": self.status_sent, "sent": self.sent,
-                    "number": self.script.get("number")}
+                    "number": self.script.get("number"), "begun": begun, "ended": time.monotonic()}
             with LOCK, open(FOLDER / "log", "a") as log:
                 log.write(json.dumps(line) + "\n")
 
@@ -206,7 +206,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def answer(self, path, fault, headers=()):
         """A file or the range of it that is asked for, with a fault: drop, short, long, length, wrong, ignore_range,
-        wrong_range, stall, slow, gzip, swap, no_length."""
+        wrong_range, stall, slow, gzip, swap, no_length, headers."""
         kind = fault["kind"] if fault else ""
         data = pathlib.Path(fault["file"] if kind == "swap" else path).read_bytes()
         headers = dict(headers)
@@ -214,6 +214,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             headers["ETag"] = '"%s"' % hashlib.md5(data).hexdigest()
         if kind == "wrong":
             data = data[:-1] + bytes([data[-1] ^ 1])
+        if kind == "headers":
+            headers |= {"X-Flood-%d" % i: "x" * 1000 for i in range(100)}
         if kind == "gzip":
             data, headers["Content-Encoding"] = gzip.compress(data), "gzip"
         begin, end, status = 0, len(data), 200
