@@ -21,6 +21,7 @@ using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kMostVerifying = 2;              // digests at once; each takes a processor
+constexpr int kMostUnverified = 32;            // whole files that wait for theirs, open as they are
 constexpr int64_t kProgressBytes = 64 * 1024;  // so many more bytes, and earlier failures are forgotten
 constexpr int kMostWrong = 2;                  // whole files with the wrong content
 constexpr auto kReportEvery = milliseconds(100);
@@ -86,10 +87,13 @@ class Fetcher {
   void start_transfers() {
     const auto now = Clock::now();
     if (now < pause_until_) return;
-    for (size_t i = first_open_; i < jobs_.size() && transfers_.size() < static_cast<size_t>(options_.parallel); ++i) {
+    const auto room = [&] {
+      return transfers_.size() < static_cast<size_t>(options_.parallel) && unverified_ < kMostUnverified;
+    };
+    for (size_t i = first_open_; i < jobs_.size() && room(); ++i) {
       Job& job = jobs_[i];
       if (job.done || job.all_there || now < job.not_before) continue;
-      while (transfers_.size() < static_cast<size_t>(options_.parallel)) {
+      while (room()) {
         const std::optional<ByteRange> next = next_range(job);
         if (!next) break;
         start(job, *next);
@@ -101,7 +105,7 @@ class Fetcher {
   std::optional<ByteRange> next_range(Job& job) {
     if (!job.part) job.part = std::make_unique<Part>(task_.folder / job.file().name, job.file());
     const int64_t size = job.file().size;
-    if (size >= 0 && job.part->there().count() == size) job.all_there = job.active == 0;
+    take_stock(job);
     if (job.all_there || (job.active > 0 && job.ranges != Ranges::answered)) return std::nullopt;
     if (!job.file().can_go_on() || (job.ranges == Ranges::ignored)) {
       forget(job);
@@ -114,6 +118,13 @@ class Fetcher {
     const ByteRange gap = taken.first_gap(size, options_.piece_bytes);
     if (gap.size() == 0) return std::nullopt;
     return gap;
+  }
+
+  // Whether all of a file is there, to be verified.
+  void take_stock(Job& job) {
+    if (job.all_there || job.active > 0 || job.part->there().count() != job.file().size) return;
+    job.all_there = true;
+    ++unverified_;
   }
 
   static void forget(Job& job) {
@@ -193,7 +204,7 @@ class Fetcher {
     const bool short_of = transfer->range.end >= 0 && transfer->position < transfer->range.end;
     if (succeeded(outcome) && transfer->taken && !short_of) {
       if (job.file().size < 0) job.result.file.size = transfer->position;
-      if (job.active == 0 && job.part->there().count() == job.file().size) job.all_there = true;
+      take_stock(job);
       return;
     }
     if (succeeded(outcome)) {
@@ -256,6 +267,7 @@ class Fetcher {
 
   void judge(Job& job) {
     --verifying_;
+    --unverified_;
     const std::string digest = job.digest.get();
     RemoteFile& file = job.result.file;
     const std::string& expected = file.git_sha1.empty() ? file.sha256 : file.git_sha1;
@@ -317,7 +329,7 @@ class Fetcher {
   size_t first_open_ = 0;  // jobs before it are done
   std::map<HttpClient::Id, std::unique_ptr<Transfer>> transfers_;
   Clock::time_point pause_until_, reported_;
-  int verifying_ = 0;
+  int verifying_ = 0, unverified_ = 0;
   int64_t fetched_ = 0, files_done_ = 0;
   std::atomic<bool> leaving_{false};
 };

@@ -43,7 +43,7 @@ RemoteFile file_of(const json& entry, const std::string& url, const std::string&
 Listing list_huggingface(const ListingTools& tools) {
   const Source& source = tools.source;
   Listing out{.source = "huggingface",
-              .place = source.endpoint + "/" + source.id,
+              .place = shown_url(source.endpoint) + "/" + source.id,
               .revision = source.revision,
               .commit = {},
               .files = {}};

@@ -18,7 +18,7 @@ constexpr size_t kListLimit = 3000;
 Listing list_modelscope(const ListingTools& tools) {
   const Source& source = tools.source;
   Listing out{.source = "modelscope",
-              .place = source.endpoint + "/models/" + source.id,
+              .place = shown_url(source.endpoint) + "/models/" + source.id,
               .revision = source.revision,
               .commit = {},
               .files = {}};

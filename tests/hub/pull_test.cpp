@@ -85,6 +85,14 @@ TEST_F(PullTest, ReadsLongListsPageByPage) {
   EXPECT_EQ(read(target / "many/6.json"), "6");
 }
 
+TEST_F(PullTest, BringsManySmallFiles) {
+  for (int i = 0; i < 150; ++i) write(repository / concat("many/", i % 7, "/", i, ".txt"), noise(i, i));
+  serve();
+  EXPECT_EQ(pull().files.size(), 153u);
+  EXPECT_EQ(files_below(target).size(), 153u);
+  expect_no_half_file();
+}
+
 TEST_F(PullTest, TakesNamesWithOddCharacters) {
   const std::string name = "a b/ü%2F?#&+.json";
   write(repository / name, "odd");

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A small hub that misbehaves on request: Hugging Face's and ModelScope's interfaces and plain files, on loopback.
+"""A small hub that misbehaves on request: Hugging Face's and ModelScope's interfaces and plain files, on loopback. Left in
+peace it serves huggingface_hub 2.4 (once it answers HEAD as GET) and modelscope_hub 0.5.1, too.
 
 Usage: hub_server.py FOLDER [CERTIFICATE KEY]
 FOLDER/script.json, read at every request, says what is served and which faults are made; FOLDER/log gets a line of JSON
@@ -158,7 +159,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         data = path.read_bytes()
         headers = {"X-Repo-Commit": self.script.get("told_commit", commit)}
         if len(data) <= self.script.get("lfs_bytes", 10000):
-            return self.answer(path, fault, headers)
+            return self.answer(path, fault, headers | {"ETag": '"%s"' % git_sha1(data)})
         digest = self.script.get("told_sha256", hashlib.sha256(data).hexdigest())
         headers |= {"X-Linked-Etag": '"%s"' % digest, "X-Linked-Size": str(len(data))}
         if self.script.get("cdn"):
