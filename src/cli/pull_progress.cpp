@@ -19,7 +19,7 @@ constexpr auto kPlainEvery = std::chrono::seconds(10);
 std::string human_duration(double seconds) {
   const auto whole = static_cast<int64_t>(std::ceil(std::min(seconds, 1e9)));
   if (whole < 120) return concat(whole, " s");
-  if (whole < 2 * 3600) return concat((whole + 59) / 60, " min");
+  if (whole < 7200) return concat((whole + 59) / 60, " min");
   return concat(whole / 3600, " h ", whole % 3600 / 60, " min");
 }
 

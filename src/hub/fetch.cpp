@@ -20,10 +20,10 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kMostVerifying = 2;              // digests at once; each takes a processor
-constexpr int kMostUnverified = 32;            // whole files that wait for theirs, open as they are
-constexpr int64_t kProgressBytes = 64 * 1024;  // so many more bytes, and earlier failures are forgotten
-constexpr int kMostWrong = 2;                  // whole files with the wrong content
+constexpr int kMostVerifying = 2;          // digests at once; each takes a processor
+constexpr int kMostUnverified = 32;        // whole files that wait for theirs, open as they are
+constexpr int64_t kProgressBytes = 65536;  // so many more bytes, and earlier failures are forgotten
+constexpr int kMostWrong = 2;              // whole files with the wrong content
 constexpr auto kReportEvery = milliseconds(100);
 
 enum class Ranges { unknown, answered, ignored };  // what the server does when asked for a part of a file

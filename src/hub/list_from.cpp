@@ -4,6 +4,7 @@
 #include <cctype>
 
 #include "core/error.h"
+#include "core/shallow_json.h"
 
 namespace glmimage::hub {
 
@@ -21,16 +22,8 @@ void reject_listing(const std::string& url, const std::string& why) {
 }
 
 json parse_listing(const std::string& url, const std::string& body) {
-  // Deep nesting would exhaust the stack when the value is taken apart again; the real answers have four levels.
-  bool too_deep = false;
-  json value = json::parse(
-      body,
-      [&](int depth, json::parse_event_t, json&) {
-        too_deep = too_deep || depth > 32;
-        return !too_deep;
-      },
-      false);
-  if (value.is_discarded() || too_deep) reject_listing(url, "it is not JSON");
+  json value = parse_shallow_json(body);
+  if (value.is_discarded()) reject_listing(url, "it is not JSON");
   return value;
 }
 

@@ -18,7 +18,7 @@ std::string next_page(const std::string& url, const HttpHead& head) {
   const size_t open = link.find('<'), close = link.find('>', open);
   if (open == std::string::npos || close == std::string::npos) return "";
   if (link.find("rel=\"next\"", close) == std::string::npos) return "";
-  const std::string next = follow_link(url, link.substr(open + 1, close - open - 1));
+  std::string next = follow_link(url, link.substr(open + 1, close - open - 1));
   if (!Url::parse(next).same_origin(Url::parse(url))) reject_listing(url, "its next page is on another server");
   return next;
 }

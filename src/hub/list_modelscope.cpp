@@ -45,7 +45,7 @@ Listing list_modelscope(const ListingTools& tools) {
     if (file.size < 0 || file.sha256.empty()) {
       reject_listing(url, "'" + shown_name(file.name) + "' has no size or no digest");
     }
-    file.url = api + "?" + revision + "&FilePath=" + escape(file.name);
+    file.url = concat(api, "?", revision, "&FilePath=", escape(file.name));
     out.files.push_back(std::move(file));
   }
   return out;

@@ -19,7 +19,7 @@ using Handle = std::unique_ptr<CURLU, decltype(&curl_url_cleanup)>;
 std::string part(CURLU* url, CURLUPart which, unsigned int flags) {
   char* text = nullptr;
   if (curl_url_get(url, which, &text, flags) != CURLUE_OK) return "";
-  const std::string out = text;
+  std::string out = text;
   curl_free(text);
   return out;
 }

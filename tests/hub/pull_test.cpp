@@ -230,7 +230,7 @@ TEST_F(PullTest, RefusesAListThatModelScopeCutOff) {
 TEST_F(PullTest, FromAFolderWithSums) {
   const std::string sums = "d8156bae0c4243d3742fc4e9774d8aceabe0410249d720c855f98afc88ff846c  ./SHA256SUMS\n";
   write(repository / "SHA256SUMS",
-        sums + Digest(DigestKind::sha256, 0).hex() + " *./big/empty.txt\r\n" +
+        sums + file_digest(repository / "big/empty.txt", DigestKind::sha256) + " *./big/empty.txt\r\n" +
             file_digest(repository / "model_index.json", DigestKind::sha256) + "  model_index.json\n" +
             file_digest(repository / "big/model.safetensors", DigestKind::sha256) + "  ./big/model.safetensors\n");
   use_address("/plain/");
