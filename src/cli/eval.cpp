@@ -13,6 +13,7 @@
 #include "cli/interrupt.h"
 #include "cli/terminal_progress.h"
 #include "core/dtype.h"
+#include "core/encode_image.h"
 #include "core/error.h"
 #include "core/files.h"
 #include "core/threads.h"
@@ -71,7 +72,7 @@ class Output {
     std::snprintf(name, sizeof name, "pictures/%04zu-%s.png", number, kind);
     if (folder_.empty()) return {};
     guard_partial_file((folder_ / name).string() + ".part");
-    save_png(folder_ / name, image);
+    save_image(folder_ / name, image);
     guard_partial_file({});
     return name;
   }

@@ -13,6 +13,7 @@
 #include "cli/prompt_file.h"
 #include "cli/terminal_progress.h"
 #include "core/dtype.h"
+#include "core/encode_image.h"
 #include "core/error.h"
 #include "core/image.h"
 #include "core/memory.h"
@@ -158,7 +159,7 @@ int generate(const GenerateOptions& options, bool prompt_given) {
       progress.finish_line();
       const fs::path file = output_name(output, static_cast<int64_t>(pictures.size()) + 1, total);
       guard_partial_file(file.string() + ".part");
-      save_png(file, result.image);
+      save_image(file, result.image);
       if (!options.trace.empty()) {
         guard_partial_file(options.trace + ".part");
         write_safetensors(options.trace, trace, {{"format", "pt"}});

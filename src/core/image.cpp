@@ -11,7 +11,6 @@
 
 #include "core/error.h"
 #include "core/image_codecs.h"
-#include "core/part_file.h"
 
 namespace glmimage {
 namespace {
@@ -24,23 +23,6 @@ struct FileDescriptor {
     if (fd >= 0) ::close(fd);
   }
 };
-
-std::vector<uint8_t> read_file(const std::filesystem::path& file) {
-  const FileDescriptor in{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (in.fd < 0) fail(ErrorKind::usage, file.native(), ": this picture cannot be read: ", std::strerror(errno));
-  std::vector<uint8_t> bytes;
-  for (size_t filled = 0;;) {
-    if (filled > kMaxFileBytes)
-      fail(ErrorKind::usage, file.native(), ": more than 1 GiB is no picture that is read here");
-    bytes.resize(filled + std::max<size_t>(filled, 1 << 16));
-    const ssize_t n = ::read(in.fd, bytes.data() + filled, bytes.size() - filled);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) fail(ErrorKind::usage, file.native(), ": this picture cannot be read: ", std::strerror(errno));
-    filled += static_cast<size_t>(n);
-    bytes.resize(filled);
-    if (n == 0) return bytes;
-  }
-}
 
 // What the bytes look like, for the message about a file that is no picture we read.
 const char* other_format(std::string_view head) {
@@ -80,23 +62,42 @@ void check_image_size(const std::string& name, int64_t width, int64_t height) {
   }
 }
 
-Image decode_image(std::span<const uint8_t> bytes, const std::string& name) {
+PictureFormat detect_picture_format(std::span<const uint8_t> bytes, const std::string& name) {
   const std::string_view head(reinterpret_cast<const char*>(bytes.data()), std::min<size_t>(bytes.size(), 16));
-  if (head.starts_with("\x89PNG\r\n\x1a\n")) return decode_png(bytes, name);
-  if (head.starts_with("\xff\xd8\xff")) return decode_jpeg(bytes, name);
-  if (head.starts_with("RIFF") && head.size() >= 12 && head.substr(8, 4) == "WEBP") return decode_webp(bytes, name);
+  if (head.starts_with("\x89PNG\r\n\x1a\n")) return PictureFormat::png;
+  if (head.starts_with("\xff\xd8\xff")) return PictureFormat::jpeg;
+  if (head.starts_with("RIFF") && head.size() >= 12 && head.substr(8, 4) == "WEBP") return PictureFormat::webp;
   if (bytes.empty()) fail(ErrorKind::usage, name, ": this picture is an empty file");
   fail(ErrorKind::usage, name, ": PNG, JPEG and WebP pictures are read, but this is ", other_format(head));
 }
 
-Image load_image(const std::filesystem::path& file) { return decode_image(read_file(file), file.native()); }
-
-void save_png(const std::filesystem::path& file, const Image& image, const ImageText& text) {
-  const std::vector<uint8_t> bytes = encode_png(image, text);
-  PartFile part(file);
-  part.write(bytes.data(), bytes.size());
-  part.commit();
+Image decode_image(std::span<const uint8_t> bytes, const std::string& name) {
+  switch (detect_picture_format(bytes, name)) {
+    case PictureFormat::png: return decode_png(bytes, name);
+    case PictureFormat::jpeg: return decode_jpeg(bytes, name);
+    case PictureFormat::webp: return decode_webp(bytes, name);
+  }
+  fail(ErrorKind::internal, name, ": a picture format without a decoder");
 }
+
+std::vector<uint8_t> read_picture_file(const std::filesystem::path& file) {
+  const FileDescriptor in{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (in.fd < 0) fail(ErrorKind::usage, file.native(), ": this picture cannot be read: ", std::strerror(errno));
+  std::vector<uint8_t> bytes;
+  for (size_t filled = 0;;) {
+    if (filled > kMaxFileBytes)
+      fail(ErrorKind::usage, file.native(), ": more than 1 GiB is no picture that is read here");
+    bytes.resize(filled + std::max<size_t>(filled, 1 << 16));
+    const ssize_t n = ::read(in.fd, bytes.data() + filled, bytes.size() - filled);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail(ErrorKind::usage, file.native(), ": this picture cannot be read: ", std::strerror(errno));
+    filled += static_cast<size_t>(n);
+    bytes.resize(filled);
+    if (n == 0) return bytes;
+  }
+}
+
+Image load_image(const std::filesystem::path& file) { return decode_image(read_picture_file(file), file.native()); }
 
 Image crop(const Image& image, int64_t x, int64_t y, int64_t width, int64_t height) {
   if (x < 0 || y < 0 || width <= 0 || height <= 0 || width > image.width || x > image.width - width ||

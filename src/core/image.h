@@ -6,7 +6,6 @@
 #include <filesystem>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace glmimage {
@@ -31,15 +30,8 @@ Image load_image(const std::filesystem::path& file);
 // The same for a file in memory; `name` stands for the file in messages.
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name);
 
-// Keys and values to be kept in a PNG file. Keys: 1 to 79 printable ASCII characters; values: UTF-8.
-using ImageText = std::vector<std::pair<std::string, std::string>>;
-
-// An 8-bit RGB PNG file: ASCII values as tEXt chunks, others as iTXt. Throws ErrorKind::internal when the picture is
-// empty, its pixels do not fit its size, or a key is not allowed.
-std::vector<uint8_t> encode_png(const Image& image, const ImageText& text = {});
-// Writes encode_png to `<file>.part`, syncs and renames it. Throws ErrorKind::io when the folder or the disk refuses;
-// nothing is left behind then, and an older file stays as it was.
-void save_png(const std::filesystem::path& file, const Image& image, const ImageText& text = {});
+// The bytes of such a file, at most 1 GiB. Throws ErrorKind::usage naming it.
+std::vector<uint8_t> read_picture_file(const std::filesystem::path& file);
 
 // The rectangle of `width` x `height` px whose top left corner is at (x, y). Throws ErrorKind::internal when it is
 // empty or reaches outside the picture.

@@ -1,36 +1,15 @@
-#include <cstddef>
-#include <cstdio>
-// jpeglib.h needs the two above
-#include <jpeglib.h>
-// and jerror.h the one above
-#include <jerror.h>
-
-#include <csetjmp>
 #include <cstring>
 
 #include "core/error.h"
+#include "core/exif.h"
 #include "core/image_codecs.h"
+#include "core/jpeg_io.h"
+#include "core/jpeg_markers.h"
 
 namespace glmimage {
 namespace {
 
 constexpr int kMaxScans = 200;  // progressive pictures have about ten; thousands are an attack on our time
-
-struct JpegReader {
-  jpeg_decompress_struct info{};
-  jpeg_error_mgr errors{};
-  jpeg_progress_mgr progress{};
-  std::jmp_buf escape;
-  char message[JMSG_LENGTH_MAX] = "";
-  ~JpegReader() { jpeg_destroy_decompress(&info); }
-};
-
-// libjpeg's errors must not return, and C++ exceptions must not cross its C frames: jump back to guarded().
-[[noreturn]] void on_error(j_common_ptr info) {
-  auto* reader = static_cast<JpegReader*>(info->client_data);
-  info->err->format_message(info, reader->message);
-  std::longjmp(reader->escape, 1);
-}
 
 // libjpeg only warns of damage and paints grey; a picture to draw from should be whole.
 void on_message(j_common_ptr info, int level) {
@@ -40,31 +19,30 @@ void on_message(j_common_ptr info, int level) {
     case JWRN_HIT_MARKER:
     case JWRN_HUFF_BAD_CODE:
     case JWRN_ARITH_BAD_CODE:
-    case JWRN_MUST_RESYNC: on_error(info);
+    case JWRN_MUST_RESYNC: jpeg_failed(info);
     default: return;  // oddities that decode well
   }
 }
 
 void on_progress(j_common_ptr info) {
-  auto* reader = static_cast<JpegReader*>(info->client_data);
-  if (reader->info.input_scan_number <= kMaxScans) return;
-  std::strcpy(reader->message, "it has too many scans");
-  std::longjmp(reader->escape, 1);
+  if (reinterpret_cast<j_decompress_ptr>(info)->input_scan_number <= kMaxScans) return;
+  auto* errors = static_cast<JpegErrors*>(info->client_data);
+  std::strcpy(errors->message, "it has too many scans");
+  std::longjmp(errors->escape, 1);
 }
 
-// Runs calls into libjpeg. `step` may be left by a jump: it must own nothing that needs a destructor.
 template <typename Step>
-void guarded(JpegReader& reader, const std::string& name, const Step& step) {
-  if (setjmp(reader.escape) != 0) {
-    const char* cause = reader.errors.msg_code == JWRN_JPEG_EOF ? " (it ends early; an incomplete download?)" : "";
-    fail(ErrorKind::usage, name, ": this JPEG picture is broken: ", reader.message, cause);
-  }
-  step();
+void read(JpegReader& reader, const std::string& name, const Step& step) {
+  if (guarded(reader.errors, step)) return;
+  const bool cut = reader.errors.manager.msg_code == JWRN_JPEG_EOF;
+  fail(ErrorKind::usage, name, ": this JPEG picture is broken: ", reader.errors.message,
+       cut ? " (it ends early; an incomplete download?)" : "");
 }
 
 int jpeg_orientation(const jpeg_decompress_struct& info) {
   for (jpeg_saved_marker_ptr marker = info.marker_list; marker != nullptr; marker = marker->next) {
-    const bool exif = marker->data_length >= 6 && std::memcmp(marker->data, "Exif\0\0", 6) == 0;
+    const bool exif =
+        marker->data_length >= 6 && std::memcmp(marker->data, kExifSegment.data(), kExifSegment.size()) == 0;
     if (exif) return exif_orientation({marker->data, marker->data_length});
   }
   return 1;
@@ -86,12 +64,9 @@ void cmyk_to_rgb(const uint8_t* cmyk, uint8_t* rgb, int64_t width) {
 Image decode_jpeg(std::span<const uint8_t> bytes, const std::string& name) {
   JpegReader reader;
   jpeg_decompress_struct& info = reader.info;
-  info.err = jpeg_std_error(&reader.errors);
-  reader.errors.error_exit = on_error;
-  reader.errors.emit_message = on_message;
-  info.client_data = &reader;
+  reader.errors.manager.emit_message = on_message;
 
-  guarded(reader, name, [&] {
+  read(reader, name, [&] {
     jpeg_create_decompress(&info);
     reader.progress.progress_monitor = on_progress;
     info.progress = &reader.progress;
@@ -103,13 +78,13 @@ Image decode_jpeg(std::span<const uint8_t> bytes, const std::string& name) {
   const int orientation = jpeg_orientation(info);  // now: finishing frees the markers
   const bool cmyk = info.num_components == 4;
   info.out_color_space = cmyk ? JCS_CMYK : JCS_RGB;  // the rest stays at the defaults, which are Pillow's
-  guarded(reader, name, [&] { jpeg_start_decompress(&info); });
+  read(reader, name, [&] { jpeg_start_decompress(&info); });
 
   Image image{info.output_width, info.output_height, {}};
   const size_t row_bytes = 3 * static_cast<size_t>(image.width);
   image.pixels.resize(row_bytes * static_cast<size_t>(image.height));
   std::vector<uint8_t> ink(cmyk ? 4 * static_cast<size_t>(image.width) : 0);  // (width, 4)
-  guarded(reader, name, [&] {
+  read(reader, name, [&] {
     while (info.output_scanline < info.output_height) {
       uint8_t* out = image.pixels.data() + info.output_scanline * row_bytes;
       JSAMPROW row = cmyk ? ink.data() : out;

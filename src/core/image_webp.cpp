@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "core/error.h"
+#include "core/exif.h"
 #include "core/image_codecs.h"
 
 namespace glmimage {

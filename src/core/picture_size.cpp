@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/exif.h"
 #include "core/image_codecs.h"
 
 namespace glmimage {

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "core/encode_image.h"
 #include "core/error.h"
 #include "core/resize.h"
 #include "eval/child_process.h"
@@ -102,7 +103,7 @@ std::string WordReader::read(const Image& strip, const std::string& expected,
     if (std::any_of(expected.begin(), expected.end(), small)) letters += "abcdefghijklmnopqrstuvwxyz";
     arguments.insert(arguments.end(), {"-c", "tessedit_char_whitelist=" + letters});
   }
-  const std::optional<ChildResult> result = run_child(arguments, encode_png(strip), cancelled);
+  const std::optional<ChildResult> result = run_child(arguments, encode_image(strip), cancelled);
   if (!result || result->exit_code != 0) fail(ErrorKind::io, "tesseract failed on a picture of a word");
   return without_white_space(result->out);
 }

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 
+#include "core/encode_image.h"
+#include "core/image_codecs.h"
 #include "core/image_helpers.h"
+#include "core/srgb_profile.h"
 
 namespace glmimage {
 namespace {
@@ -126,7 +129,7 @@ TEST(Png, BadOrientationsAreIgnored) {
 
 TEST(Png, RoundTrips) {
   for (const Image& image : {test::gradient(1, 1), test::gradient(50, 3), test::gradient(33, 70)}) {
-    const Image back = decode_image(encode_png(image), "round");
+    const Image back = decode_image(encode_image(image), "round");
     EXPECT_EQ(back.width, image.width);
     EXPECT_EQ(back.height, image.height);
     EXPECT_TRUE(back.pixels == image.pixels);
@@ -134,13 +137,13 @@ TEST(Png, RoundTrips) {
 }
 
 TEST(Png, CutFilesAreRefused) {
-  const Bytes bytes = encode_png(test::gradient(20, 9));
+  const Bytes bytes = encode_image(test::gradient(20, 9));
   test::expect_all_cuts_refused(bytes);
   EXPECT_THAT(test::image_refusal({bytes.data(), bytes.size() / 2}), HasSubstr("ends early"));
 }
 
 TEST(Png, DamagedPixelsAreRefused) {
-  Bytes bytes = encode_png(test::gradient(20, 9));
+  Bytes bytes = encode_image(test::gradient(20, 9));
   bytes[bytes.size() - 30] ^= 0x55;
   EXPECT_THAT(test::image_refusal(bytes), HasSubstr("broken"));
 }
@@ -153,7 +156,7 @@ void set_size(Bytes& png, uint32_t width, uint32_t height) {
 }
 
 TEST(Png, SizesAreCheckedBeforeMemoryIsTaken) {
-  Bytes bytes = encode_png(test::gradient(4, 4));
+  Bytes bytes = encode_image(test::gradient(4, 4));
   set_size(bytes, 100000, 100000);
   EXPECT_THAT(test::image_refusal(bytes), HasSubstr("100000 x 100000 px; at most 16384"));
   set_size(bytes, 1, 16385);
@@ -176,9 +179,9 @@ void take(png_structp png, png_bytep out, size_t count) {
 }
 
 TEST(Png, KeepsText) {
-  const ImageText text = {
+  const PngText text = {
       {"prompt", "a sign \"OPEN\"\nat night"}, {"Comment", "黑白 ✓"}, {"empty", ""}, {"zero", std::string("a\0b", 3)}};
-  const Bytes bytes = encode_png(test::gradient(3, 3), text);
+  const Bytes bytes = encode_png(test::gradient(3, 3), text, srgb_profile());
   Input input{bytes};
   png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, nullptr, nullptr, nullptr);
   png_infop info = png_create_info_struct(png);
@@ -199,13 +202,11 @@ TEST(Png, KeepsText) {
   png_destroy_read_struct(&png, &info, nullptr);
 }
 
-TEST(Png, RefusesBadKeysAndPictures) {
+TEST(Png, RefusesBadKeys) {
   for (const char* key : {"", " a", "a ", "é", "a\nb"}) {
-    EXPECT_THROW(encode_png(test::gradient(1, 1), {{key, "x"}}), Error) << key;
+    EXPECT_THROW(encode_png(test::gradient(1, 1), {{key, "x"}}, {}), Error) << key;
   }
-  EXPECT_THROW(encode_png(test::gradient(1, 1), {{std::string(80, 'k'), "x"}}), Error);
-  EXPECT_THROW(encode_png(Image{}), Error);
-  EXPECT_THROW(encode_png(Image{2, 2, {1, 2, 3}}), Error);
+  EXPECT_THROW(encode_png(test::gradient(1, 1), {{std::string(80, 'k'), "x"}}, {}), Error);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <limits>
 
+#include "core/encode_image.h"
 #include "core/image_helpers.h"
 #include "support/goldens.h"
 
@@ -38,10 +39,10 @@ std::string error_of(ErrorKind kind, const Call& call) {
   return "";
 }
 
-TEST(LoadImage, ReadsWhatSavePngWrote) {
+TEST(LoadImage, ReadsWhatSaveImageWrote) {
   const fs::path file = test::scratch_folder() / "猫 picture.png";
   const Image image = test::gradient(40, 30);
-  save_png(file, image, {{"prompt", "a cat"}});
+  save_image(file, image);
   EXPECT_TRUE(load_image(file).pixels == image.pixels);
   EXPECT_FALSE(fs::exists(file.string() + ".part"));
 }
@@ -73,28 +74,28 @@ TEST(DecodeImage, TellsOtherFormats) {
   EXPECT_THAT(test::image_refusal(to_bytes("x")), HasSubstr("PNG, JPEG and WebP pictures are read"));
 }
 
-TEST(SavePng, SaysWhyItFailed) {
+TEST(SaveImage, SaysWhyItFailed) {
   const fs::path folder = test::scratch_folder();
   const Image image = test::gradient(4, 4);
-  EXPECT_THAT(error_of(ErrorKind::io, [&] { save_png(folder / "none" / "a.png", image); }),
+  EXPECT_THAT(error_of(ErrorKind::io, [&] { save_image(folder / "none" / "a.png", image); }),
               AllOf(HasSubstr("a.png"), HasSubstr("No such file")));
   std::ofstream(folder / "file");
-  EXPECT_THAT(error_of(ErrorKind::io, [&] { save_png(folder / "file" / "a.png", image); }),
+  EXPECT_THAT(error_of(ErrorKind::io, [&] { save_image(folder / "file" / "a.png", image); }),
               HasSubstr("Not a directory"));
   fs::create_directories(folder / "taken.png" / "inside");
-  EXPECT_THAT(error_of(ErrorKind::io, [&] { save_png(folder / "taken.png", image); }), HasSubstr("directory"));
+  EXPECT_THAT(error_of(ErrorKind::io, [&] { save_image(folder / "taken.png", image); }), HasSubstr("directory"));
   EXPECT_FALSE(fs::exists(folder / "taken.png.part"));
   if (::geteuid() == 0) return;  // root writes anywhere
   fs::create_directory(folder / "locked");
   fs::permissions(folder / "locked", fs::perms::owner_read | fs::perms::owner_exec);
-  EXPECT_THAT(error_of(ErrorKind::io, [&] { save_png(folder / "locked" / "a.png", image); }),
+  EXPECT_THAT(error_of(ErrorKind::io, [&] { save_image(folder / "locked" / "a.png", image); }),
               HasSubstr("Permission denied"));
 }
 
-TEST(SavePng, AFullDiskLeavesTheOldFile) {
+TEST(SaveImage, AFullDiskLeavesTheOldFile) {
   const fs::path file = test::scratch_folder() / "a.png";
   const Image old = test::gradient(4, 4);
-  save_png(file, old);
+  save_image(file, old);
   Image large{200, 200, std::vector<uint8_t>(200 * 200 * 3)};
   uint32_t noise = 1;
   for (uint8_t& v : large.pixels) v = static_cast<uint8_t>((noise = noise * 1664525 + 1013904223) >> 24);
@@ -106,7 +107,7 @@ TEST(SavePng, AFullDiskLeavesTheOldFile) {
     const rlimit limit{10000, 10000};
     ::setrlimit(RLIMIT_FSIZE, &limit);
     try {
-      save_png(file, large);
+      save_image(file, large);
     } catch (const Error& e) {
       const bool clear = std::strstr(e.what(), "a.png: writing failed after 10000 bytes") != nullptr;
       ::_exit(e.kind() == ErrorKind::io && clear ? 0 : 2);

@@ -11,6 +11,7 @@
 
 #include <cstring>
 
+#include "core/encode_image.h"
 #include "core/image_helpers.h"
 
 namespace glmimage {
@@ -88,7 +89,7 @@ Bytes turned_webp(const Image& image, int orientation) {
 
 // A PNG with an eXIf chunk behind IHDR. Its checksum is not looked at for the size.
 Bytes turned_png(const Image& image, int orientation) {
-  Bytes bytes = encode_png(image);
+  Bytes bytes = encode_image(image);
   const Bytes exif = test::exif_block(orientation, test::ByteOrder::big);
   Bytes extra = {0, 0, 0, static_cast<uint8_t>(exif.size()), 'e', 'X', 'I', 'f'};
   extra.insert(extra.end(), exif.begin(), exif.end());
@@ -100,7 +101,7 @@ Bytes turned_png(const Image& image, int orientation) {
 TEST(PictureSize, OfEveryFormat) {
   for (const Image& image : {test::gradient(1, 1), test::gradient(37, 21), test::gradient(300, 2)}) {
     const PictureSize size{image.width, image.height};
-    EXPECT_EQ(picture_size(encode_png(image), "png"), size);
+    EXPECT_EQ(picture_size(encode_image(image), "png"), size);
     EXPECT_EQ(picture_size(jpeg(image), "jpeg"), size);
     EXPECT_EQ(picture_size(jpeg(image, {}, true), "progressive"), size);
     EXPECT_EQ(picture_size(webp(image), "webp"), size);
@@ -138,7 +139,7 @@ TEST(PictureSize, LongHeadersAreSteppedOver) {
 }
 
 TEST(PictureSize, LargeSizesAreReported) {
-  Bytes bytes = encode_png(test::gradient(4, 4));
+  Bytes bytes = encode_image(test::gradient(4, 4));
   bytes[18] = 0x4E, bytes[19] = 0x20;
   EXPECT_EQ(picture_size(bytes, "png"), (PictureSize{20000, 4}));
 }
@@ -157,11 +158,11 @@ std::string refusal(const Bytes& bytes) {
 TEST(PictureSize, RefusesWhatHasNone) {
   EXPECT_THAT(refusal({}), HasSubstr("cat: this picture is an empty file"));
   EXPECT_THAT(refusal({'G', 'I', 'F', '8', '9', 'a'}), HasSubstr("a GIF picture"));
-  Bytes png = encode_png(test::gradient(4, 4));
+  Bytes png = encode_image(test::gradient(4, 4));
   EXPECT_THAT(refusal({png.begin(), png.begin() + 20}), HasSubstr("its header ends early"));
   png[12] = 'X';
   EXPECT_THAT(refusal(png), HasSubstr("begins with the chunk IHDR"));
-  png = encode_png(test::gradient(4, 4));
+  png = encode_image(test::gradient(4, 4));
   png[19] = 0;
   EXPECT_THAT(refusal(png), HasSubstr("without pixels"));
   EXPECT_THAT(refusal({0xFF, 0xD8, 0xFF, 0xE0, 0, 1}), HasSubstr("has no length"));
@@ -178,7 +179,7 @@ TEST(PictureSize, RefusesWhatHasNone) {
 TEST(PictureSize, HostileHeadersDoNoHarm) {
   const Image image = test::gradient(20, 9);
   for (const Bytes& whole :
-       {encode_png(image), jpeg(image, {{JPEG_APP0 + 1, exif_payload(6)}}), turned_webp(image, 6)}) {
+       {encode_image(image), jpeg(image, {{JPEG_APP0 + 1, exif_payload(6)}}), turned_webp(image, 6)}) {
     for (size_t i = 0; i < std::min<size_t>(whole.size(), 700); ++i) {
       Bytes flipped = whole;
       flipped[i] ^= 0xA5;

@@ -3,6 +3,7 @@
 
 #include <fstream>
 
+#include "core/encode_image.h"
 #include "core/image.h"
 #include "core/safetensors.h"
 #include "e2e/program.h"
@@ -195,7 +196,7 @@ TEST_F(Memory, ThePeakOnADeviceIsForetold) {
 
   const json larger = inspect({"--device", "npu", "--width", "256", "--height", "192", "--references", "1"});
   const fs::path picture = folder / "reference.png";
-  save_png(picture, {.width = 256, .height = 192, .pixels = std::vector<uint8_t>(3 * 256 * 192, 90)});
+  save_image(picture, {.width = 256, .height = 192, .pixels = std::vector<uint8_t>(3 * 256 * 192, 90)});
   const Arguments editing = {"--width", "256", "--height", "192", "--image", picture.string()};
   expect_near(larger["resident"]["peak_bytes"], draw(editing).peak, "a larger picture, resident");
 }

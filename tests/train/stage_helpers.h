@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/encode_image.h"
 #include "core/error.h"
 #include "core/image.h"
 #include "core/safetensors.h"
@@ -87,7 +88,7 @@ inline std::filesystem::path album(const std::filesystem::path& folder, int coun
   for (int i = 0; i < count; ++i) {
     const auto [width, height] = shapes[static_cast<size_t>(i) % shapes.size()];
     const std::string name = concat("photo", 1000 + i);
-    save_png(folder / (name + ".png"), disc_picture(width, height, i));
+    save_image(folder / (name + ".png"), disc_picture(width, height, i));
     std::ofstream(folder / (name + ".txt")) << "disc number " << i << " of \"HI\"";
   }
   return folder;

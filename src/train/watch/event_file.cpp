@@ -6,6 +6,7 @@
 #include <bit>
 #include <chrono>
 
+#include "core/encode_image.h"
 #include "core/error.h"
 
 namespace glmimage::train {
@@ -117,7 +118,7 @@ void EventFile::scalars(int64_t step, const std::vector<std::pair<std::string, d
 // Image { int32 height = 1; int32 width = 2; int32 colorspace = 3; bytes encoded_image_string = 4; }
 void EventFile::image(int64_t step, const std::string& tag, const Image& image) {
   constexpr int64_t kRgb = 3;
-  const std::vector<uint8_t> png = encode_png(image);
+  const std::vector<uint8_t> png = encode_image(image);
   const Message picture = Message()
                               .number(1, image.height)
                               .number(2, image.width)

@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "core/encode_image.h"
 #include "core/error.h"
 #include "core/files.h"
 
@@ -109,7 +110,7 @@ void RunLog::pictures(int64_t step, const std::vector<SamplePicture>& pictures) 
   for (const SamplePicture& picture : pictures) {
     char number[32];
     std::snprintf(number, sizeof number, "step-%08lld-", static_cast<long long>(step));
-    save_png(folder_ / "samples" / (number + picture.name + ".png"), picture.image);
+    save_image(folder_ / "samples" / (number + picture.name + ".png"), picture.image);
     events_.image(step, "samples/" + picture.name, picture.image);
   }
 }

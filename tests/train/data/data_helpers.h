@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/encode_image.h"
 #include "core/error.h"
 #include "core/image.h"
 #include "support/goldens.h"
@@ -37,7 +38,7 @@ inline void write_text(const std::filesystem::path& file, const std::string& tex
 }
 
 inline std::string png_text(int64_t width, int64_t height, int number = 0) {
-  const std::vector<uint8_t> bytes = encode_png(placed(width, height, number));
+  const std::vector<uint8_t> bytes = encode_image(placed(width, height, number));
   return {bytes.begin(), bytes.end()};
 }
 
