@@ -8,20 +8,25 @@
 #include <vector>
 
 #include "cli/commands.h"
-#include "cli/draw_options.h"
+#include "cli/drawn_recipe.h"
+#include "cli/from_picture.h"
+#include "cli/generate_options.h"
 #include "cli/interrupt.h"
 #include "cli/prompt_file.h"
 #include "cli/terminal_progress.h"
 #include "core/dtype.h"
-#include "core/encode_image.h"
 #include "core/error.h"
 #include "core/image.h"
 #include "core/memory.h"
+#include "core/part_file.h"
 #include "core/rng.h"
 #include "core/safetensors.h"
 #include "core/threads.h"
 #include "core/version.h"
+#include "core/visible_mark.h"
+#include "pipeline/picture_file.h"
 #include "pipeline/pipeline.h"
+#include "text/utf8.h"
 
 namespace glmimage::cli {
 namespace {
@@ -34,22 +39,14 @@ constexpr const char* kFooter = R"(Examples:
   glm-image generate --prompt 'a sign with the text "OPEN"' --model ~/GLM-Image --width 1024 --height 1024
   glm-image generate --prompt 'make it night' --image street.png --count 4 --output night.png
   glm-image generate --prompt 'a fox' --lora style.safetensors:0.8 --output fox.png
+  glm-image generate --from fox.png --seed 8 --output fox8.webp
   glm-image generate --prompt-file prompts.txt --output out/picture.png --json
 
 Text to be drawn goes in quotation marks inside the prompt. --temperature 0 is greedy.)";
 
-struct GenerateOptions {
-  DrawOptions draw;
-  std::string prompt, prompt_file;
-  std::vector<std::string> images;
-  std::optional<int64_t> width, height;
-  int64_t count = 1;
-  std::optional<uint64_t> seed;
-  std::string output = "picture.png", trace;
-};
-
 std::vector<std::string> collect_prompts(const GenerateOptions& options, bool prompt_given) {
-  if (prompt_given) return {options.prompt};
+  const bool from_recipe = !options.from.empty() && options.prompt_file.empty();
+  if (prompt_given || from_recipe) return {options.prompt};
   if (!options.prompt_file.empty() && options.prompt_file != "-") return read_prompt_file(options.prompt_file);
   std::vector<std::string> prompts = read_prompts(std::cin, "standard input");
   if (prompts.empty())
@@ -65,19 +62,11 @@ fs::path output_name(const fs::path& output, int64_t number, int64_t total) {
   return name;
 }
 
-// Both fail before the work rather than after it.
+// Fails before the work rather than after it.
 void check_folder_of(const fs::path& output) {
   const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
   if (!fs::is_directory(folder)) fail(ErrorKind::usage, folder.string(), ": the output folder does not exist");
   if (fs::is_directory(output)) fail(ErrorKind::usage, output.string(), ": is a folder; name a file");
-}
-
-void check_output(const fs::path& output) {
-  check_folder_of(output);
-  const std::string extension = output.extension().string();
-  if (extension != ".png" && extension != ".PNG") {
-    fail(ErrorKind::usage, output.string(), ": pictures are written as PNG; end the name in .png");
-  }
 }
 
 json describe(const std::vector<LoraUse>& uses) {
@@ -91,8 +80,11 @@ json describe(const std::vector<LoraUse>& uses) {
   return out;
 }
 
-json describe(const fs::path& file, const GenerateRequest& request, const GenerateResult& result) {
+json describe(const fs::path& file, const GenerateRequest& request, const GenerateResult& result,
+              const PictureFileOptions& options) {
   return {{"path", file.string()},
+          {"format", picture_format_name(options.format)},
+          {"label", label_mode_name(options.label.mode)},
           {"prompt", request.prompt},
           {"seed", result.seed},
           {"width", result.image.width},
@@ -111,6 +103,13 @@ std::string tell_reuse(const PassCount& count) {
   return count.reused == 0 ? "" : concat(", ", count.reused, " of ", count.passes, " passes reused");
 }
 
+void tell(const fs::path& file, const GenerateResult& result) {
+  std::printf("%s (%lld x %lld, seed %llu%s)\n", file.c_str(), static_cast<long long>(result.image.width),
+              static_cast<long long>(result.image.height), static_cast<unsigned long long>(result.seed),
+              tell_reuse(result.transformer).c_str());
+  std::fflush(stdout);
+}
+
 RequestOutline outline_of(const GenerateRequest& request, const std::vector<std::string>& prompts) {
   RequestOutline out{.width = request.width, .height = request.height, .references = {}, .prompt_bytes = 0};
   for (const Image& picture : request.references) out.references.push_back({picture.height, picture.width});
@@ -121,72 +120,124 @@ RequestOutline outline_of(const GenerateRequest& request, const std::vector<std:
   return out;
 }
 
-int generate(const GenerateOptions& options, bool prompt_given) {
-  watch_interrupts(Patience::brief);
-  const bool quiet = options.draw.quiet;
-  PipelineOptions pipeline_options = prepare(options.draw);
-  GenerateRequest request = request_of(options.draw);
-  request.width = options.width;
-  request.height = options.height;
-  for (const std::string& file : options.images) request.references.push_back(load_image(file));
-  const std::vector<std::string> prompts = collect_prompts(options, prompt_given);
-  for (const std::string& prompt : prompts) {
-    request.prompt = prompt;
-    validate(request);
+void warn(const std::string& text) { std::fprintf(stderr, "glm-image: warning: %s\n", text.c_str()); }
+
+// Before weights are loaded: what is to be drawn again must be drawn with the same.
+void hold_to_recipe(const GenerateOptions& options, const Recipe& wanted, const PipelineOptions& pipeline,
+                    const GenerateRequest& request) {
+  Recipe drawn = recipe_of_run(options.draw, pipeline);
+  drawn.references = recipe_of(request, {}).references;
+  const std::vector<std::string> found = differences(wanted, drawn);
+  if (!found.empty() && !options.allow_differences) {
+    fail(ErrorKind::usage, options.from, ": cannot be drawn again like this: ", found.front(),
+         " (--allow-differences draws nevertheless)");
   }
-  pipeline_options.largest = outline_of(request, prompts);
-  const fs::path output = options.output;
-  check_output(output);
+  if (options.draw.quiet) return;
+  for (const std::string& each : found) warn(concat(options.from, ": ", each));
+  for (const std::string& each : doubts(wanted, drawn)) warn(concat(options.from, ": ", each));
+}
+
+// What is known before weights are loaded.
+struct Plan {
+  PipelineOptions pipeline;
+  GenerateRequest request;  // without prompt and seed
+  std::vector<std::string> prompts;
+  PictureFileOptions file;
+  uint64_t first_seed = 0;
+};
+
+Plan make_plan(const GenerateOptions& options, bool prompt_given) {
+  Plan plan{.pipeline = prepare(options.draw), .request = request_of(options.draw), .prompts = {}, .file = {}};
+  plan.request.width = options.width;
+  plan.request.height = options.height;
+  for (const std::string& file : options.images) plan.request.references.push_back(load_image(file));
+  plan.prompts = collect_prompts(options, prompt_given);
+  for (const std::string& prompt : plan.prompts) {
+    require_utf8(prompt, "the prompt");
+    plan.request.prompt = prompt;
+    validate(plan.request);
+  }
+  plan.pipeline.largest = outline_of(plan.request, plan.prompts);
+  check_folder_of(options.output);
+  plan.file = file_options_of(options);
   if (!options.trace.empty()) check_folder_of(options.trace);
-  if (!options.trace.empty() && prompts.size() * static_cast<size_t>(options.count) != 1) {
+  if (!options.trace.empty() && plan.prompts.size() * static_cast<size_t>(options.count) != 1) {
     fail(ErrorKind::usage, "--trace records one picture; it does not go with --count or several prompts");
   }
-  const uint64_t first_seed = options.seed ? *options.seed : random_seed() >> 31;  // short enough to retype
+  plan.first_seed = options.seed ? *options.seed : random_seed() >> 31;  // short enough to retype
+  return plan;
+}
+
+void write_picture(const fs::path& file, const std::vector<uint8_t>& bytes) {
+  guard_partial_file(file.string() + ".part");
+  PartFile part(file);
+  part.write(bytes.data(), bytes.size());
+  part.commit();
+  guard_partial_file({});
+}
+
+json summary_of(const GenerateOptions& options, const Pipeline& pipeline, const Recipe& common, json pictures) {
+  return {{"pictures", std::move(pictures)},
+          {"model", options.draw.model},
+          {"model_hash", common.model.hash},
+          {"loras", describe(pipeline.loras())},
+          {"device", options.draw.device},
+          {"dtype", common.dtype},
+          {"threads", common.threads},
+          {"version", common.program},
+          {"memory",
+           {{"weight_bytes", pipeline.weight_bytes()},
+            {"peak_bytes", peak_resident_bytes()},
+            {"resident", pipeline.memory().resident},
+            {"predicted_bytes", pipeline.memory().peak_bytes}}}};
+}
+
+int generate(GenerateOptions options, const CLI::App& command) {
+  watch_interrupts(Patience::brief);
+  std::optional<Recipe> wanted;
+  if (!options.from.empty()) {
+    wanted = load_recipe(options.from);
+    fill_from(*wanted, command, options);
+  }
+  const bool quiet = options.draw.quiet;
+  Plan plan = make_plan(options, command.count("--prompt") > 0);
+  GenerateRequest& request = plan.request;
+  if (wanted) hold_to_recipe(options, *wanted, plan.pipeline, request);
 
   TerminalProgress progress(quiet ? TerminalProgress::Style::silent : TerminalProgress::style_of_stderr());
-  const Pipeline pipeline = Pipeline::open(pipeline_options, &progress);
+  const Pipeline pipeline = Pipeline::open(plan.pipeline, &progress);
   progress.finish_line();
   if (!quiet) warn_of_unmatched(pipeline.loras());
+  if (plan.file.label.mode == LabelMode::visible) {
+    require_room_for_mark(request.width.value_or(pipeline.default_size()),
+                          request.height.value_or(pipeline.default_size()));
+  }
+  Recipe common = recipe_of_run(options.draw, plan.pipeline);
+  common.dtype = dtype_name(pipeline.dtype());
   json pictures = json::array();
-  const int64_t total = static_cast<int64_t>(prompts.size()) * options.count;
-  for (const std::string& prompt : prompts) {
+  const int64_t total = static_cast<int64_t>(plan.prompts.size()) * options.count;
+  for (const std::string& prompt : plan.prompts) {
     for (int64_t k = 0; k < options.count; ++k) {
       request.prompt = prompt;
-      request.seed = first_seed + static_cast<uint64_t>(k);
+      request.seed = plan.first_seed + static_cast<uint64_t>(k);
       NamedTensors trace;
       const GenerateResult result = pipeline.generate(
           request, {.progress = &progress, .trace = options.trace.empty() ? nullptr : &trace, .preview = {}});
       progress.finish_line();
-      const fs::path file = output_name(output, static_cast<int64_t>(pictures.size()) + 1, total);
-      guard_partial_file(file.string() + ".part");
-      save_image(file, result.image);
+      const fs::path file = output_name(options.output, static_cast<int64_t>(pictures.size()) + 1, total);
+      write_picture(file, picture_file(result.image, recipe_of_picture(common, request, result.image, options.images),
+                                       plan.file));
       if (!options.trace.empty()) {
         guard_partial_file(options.trace + ".part");
         write_safetensors(options.trace, trace, {{"format", "pt"}});
+        guard_partial_file({});
       }
-      guard_partial_file({});
-      pictures.push_back(describe(file, request, result));
-      if (!options.draw.json && !quiet) {
-        std::printf("%s (%lld x %lld, seed %llu%s)\n", file.c_str(), static_cast<long long>(result.image.width),
-                    static_cast<long long>(result.image.height), static_cast<unsigned long long>(result.seed),
-                    tell_reuse(result.transformer).c_str());
-        std::fflush(stdout);
-      }
+      pictures.push_back(describe(file, request, result, plan.file));
+      if (!options.draw.json && !quiet) tell(file, result);
     }
   }
   if (options.draw.json) {
-    const json summary = {{"pictures", pictures},
-                          {"model", options.draw.model},
-                          {"loras", describe(pipeline.loras())},
-                          {"device", options.draw.device},
-                          {"dtype", dtype_name(pipeline.dtype())},
-                          {"threads", thread_count()},
-                          {"version", version_text()},
-                          {"memory",
-                           {{"weight_bytes", pipeline.weight_bytes()},
-                            {"peak_bytes", peak_resident_bytes()},
-                            {"resident", pipeline.memory().resident},
-                            {"predicted_bytes", pipeline.memory().peak_bytes}}}};
+    const json summary = summary_of(options, pipeline, common, std::move(pictures));
     std::printf("%s\n", summary.dump(2, ' ', false, json::error_handler_t::replace).c_str());
   }
   return 0;
@@ -198,22 +249,8 @@ void add_generate(CLI::App& app, Command& run) {
   auto options = std::make_shared<GenerateOptions>();
   CLI::App* command = app.add_subcommand("generate", "Draw pictures from words, or from pictures and words");
   command->footer(kFooter);
-  CLI::Option* prompt = command->add_option("-p,--prompt", options->prompt, "What to draw");
-  command->add_option("--prompt-file", options->prompt_file, "Prompts, one a line; - is standard input")
-      ->excludes(prompt);
-  command->add_option("-i,--image", options->images,
-                      "A reference picture (PNG, JPEG, WebP); may be given several times");
-  command->add_option("--width", options->width, "Pixels; default: the model's own size");
-  command->add_option("--height", options->height, "Pixels; default: the model's own size");
-  command->add_option("--seed", options->seed, "Seed; default: a random one, which is printed");
-  command->add_option("--count", options->count, "Pictures a prompt, with seeds S, S+1, …")
-      ->capture_default_str()
-      ->check(CLI::Range(int64_t{1}, int64_t{100000}));
-  command->add_option("-o,--output", options->output, "PNG file to write")->capture_default_str();
-  command->add_option("--trace", options->trace, "Write every stage's tensors to this safetensors file");
-  add_draw_options(*command, options->draw);
-  command->callback(
-      [options, prompt, &run] { run = [options, given = prompt->count() > 0] { return generate(*options, given); }; });
+  add_generate_options(*command, *options);
+  command->callback([options, command, &run] { run = [options, command] { return generate(*options, *command); }; });
 }
 
 }  // namespace glmimage::cli

@@ -10,6 +10,7 @@
 #include "cli/exit_code.h"
 #include "cli/human_bytes.h"
 #include "cli/inspect_memory.h"
+#include "cli/inspect_picture.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/safetensors.h"
@@ -26,6 +27,7 @@ using nlohmann::json;
 
 constexpr const char* kFooter = R"(Examples:
   glm-image inspect checkpoints/mini
+  glm-image inspect picture.png
   glm-image inspect model-00001-of-00004.safetensors --tensors
   glm-image inspect ~/GLM-Image --dtype bfloat16 --device cuda --width 1536 --height 1024 --references 1
   glm-image inspect ~/GLM-Image --json)";
@@ -194,8 +196,19 @@ struct InspectOptions {
   MemoryQuestion memory;
 };
 
+int inspect_picture(const fs::path& path, bool as_json) {
+  const nlohmann::ordered_json picture = describe_picture_file(path);
+  if (as_json) {
+    std::printf("%s\n", picture.dump(2, ' ', false, json::error_handler_t::replace).c_str());
+  } else {
+    print_picture(picture);
+  }
+  return 0;
+}
+
 int inspect(const InspectOptions& options) {
   const fs::path path = hub::find_model(options.path);
+  if (is_picture(path)) return inspect_picture(path, options.json);
   std::vector<Part> parts;
   if (fs::is_directory(path)) {
     parts = read_parts(path);
@@ -236,10 +249,11 @@ int inspect(const InspectOptions& options) {
 
 void add_inspect(CLI::App& app, Command& run) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* command =
-      app.add_subcommand("inspect", "Tell what is in a checkpoint or a safetensors file, or what is wrong with it");
+  CLI::App* command = app.add_subcommand(
+      "inspect", "Tell what is in a checkpoint, a safetensors file or a drawn picture, or what is wrong with it");
   command->footer(kFooter);
-  command->add_option("path", options->path, "Folder of a checkpoint, of one part, or a .safetensors file")->required();
+  command->add_option("path", options->path, "Folder of a checkpoint, of one part, a .safetensors file, or a picture")
+      ->required();
   command->add_flag("--tensors", options->tensors, "List every tensor");
   command->add_option("--width", options->memory.width, "Memory: of a picture so wide; default: the model's own size");
   command->add_option("--height", options->memory.height, "Memory: of a picture so high");

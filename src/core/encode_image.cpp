@@ -88,8 +88,8 @@ PictureFormat picture_format_of(const std::filesystem::path& file) {
   try {
     return parse_picture_format(suffix.substr(1));
   } catch (const Error&) {
-    fail(ErrorKind::usage, file.string(), ": pictures are written as PNG, JPEG and WebP; end the name in .png, .jpg or ",
-         ".webp, or name the format");
+    fail(ErrorKind::usage, file.string(),
+         ": pictures are written as PNG, JPEG and WebP; end the name in .png, .jpg or ", ".webp, or name the format");
   }
 }
 
@@ -115,9 +115,10 @@ std::vector<uint8_t> encode_image(const Image& image, const EncodeOptions& optio
   check(image, options);
   const PictureMetadata& metadata = options.metadata;
   if (options.format == PictureFormat::png) return encode_png(image, png_text(metadata), srgb_profile());
-  const Sections sections{.profile = srgb_profile(),
-                          .exif = metadata.empty() ? std::vector<uint8_t>{} : write_exif(exif_texts(metadata)),
-                          .xmp = xmp_fields(metadata)};
+  const Sections sections{
+      .profile = srgb_profile(),
+      .exif = metadata.empty() ? std::vector<uint8_t>{} : write_exif(exif_texts(metadata), {image.width, image.height}),
+      .xmp = xmp_fields(metadata)};
   return options.format == PictureFormat::jpeg ? encode_jpeg(image, options.quality, sections)
                                                : encode_webp(image, options.quality, sections);
 }

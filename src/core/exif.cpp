@@ -1,18 +1,20 @@
 #include "core/exif.h"
 
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "core/shallow_json.h"
 #include "core/tiff_bytes.h"
 #include "core/utf8.h"
 
 namespace glmimage {
 namespace {
 
-constexpr uint32_t kImageDescription = 0x010E, kOrientation = 0x0112, kSoftware = 0x0131, kExifDirectory = 0x8769,
-                   kExifVersion = 0x9000, kUserComment = 0x9286, kColorSpace = 0xA001;
-constexpr uint32_t kAscii = 2, kShort = 3, kLong = 4, kUndefined = 7;
+constexpr uint32_t kImageDescription = 0x010E, kOrientation = 0x0112, kXResolution = 0x011A, kYResolution = 0x011B,
+                   kResolutionUnit = 0x0128, kSoftware = 0x0131, kYCbCrPositioning = 0x0213, kExifDirectory = 0x8769;
+constexpr uint32_t kExifVersion = 0x9000, kComponents = 0x9101, kUserComment = 0x9286, kFlashpixVersion = 0xA000,
+                   kColorSpace = 0xA001, kWidth = 0xA002, kHeight = 0xA003;
+constexpr uint32_t kAscii = 2, kShort = 3, kLong = 4, kRational = 5, kUndefined = 7;
 constexpr size_t kMostTextBytes = size_t{16} << 20;
 
 // A user comment begins with eight bytes that name its character code.
@@ -52,38 +54,65 @@ std::string comment_bytes(const std::string& text) {
   return std::string(kUnicodeCode) + utf16_from_utf8(text);
 }
 
-// A directory of a TIFF structure with the highest byte first. Entries are added in the order of their tags, as the
-// standard has it; values of more than four bytes are put behind the directory.
-class DirectoryWriter {
- public:
-  explicit DirectoryWriter(size_t at, size_t entries) : values_at_(at + 2 + 12 * entries + 4) {
-    put(head_, entries, 2);
-  }
+// The highest byte first, as everywhere in what is written here.
+std::string number_bytes(size_t value, int count) {
+  std::string out;
+  for (int i = count - 1; i >= 0; --i) out += static_cast<char>(value >> (8 * i) & 0xFF);
+  return out;
+}
 
-  void text(uint32_t tag, uint32_t type, const std::string& value) {
-    put(head_, tag, 2), put(head_, type, 2), put(head_, value.size(), 4);
-    if (value.size() <= 4) {
-      head_ += value;
-      head_.append(4 - value.size(), '\0');
-      return;
-    }
-    put(head_, values_at_ + values_.size(), 4);
-    values_ += value;
-    if (values_.size() % 2 == 1) values_ += '\0';  // values begin at even places
-  }
-  void number(uint32_t tag, uint32_t type, size_t value) {
-    put(head_, tag, 2), put(head_, type, 2), put(head_, 1, 4);
-    put(head_, type == kShort ? value << 16 : value, 4);
-  }
-  std::string bytes() const { return head_ + std::string(4, '\0') + values_; }  // no directory follows
-
- private:
-  static void put(std::string& out, size_t value, int count) {
-    for (int i = count - 1; i >= 0; --i) out += static_cast<char>(value >> (8 * i) & 0xFF);
-  }
-  size_t values_at_;
-  std::string head_, values_;
+struct Entry {
+  uint32_t tag, type;
+  std::string value;  // its bytes
 };
+Entry short_entry(uint32_t tag, size_t value) { return {tag, kShort, number_bytes(value, 2)}; }
+Entry long_entry(uint32_t tag, size_t value) { return {tag, kLong, number_bytes(value, 4)}; }
+Entry text_entry(uint32_t tag, const std::string& text) { return {tag, kAscii, up_to_zero(text) + '\0'}; }
+Entry ratio_entry(uint32_t tag, size_t value) { return {tag, kRational, number_bytes(value, 4) + number_bytes(1, 4)}; }
+
+// A directory at a place of the block, its entries in the order of their tags, as the standard has it. Values of more
+// than four bytes are put behind it.
+std::string directory(const std::vector<Entry>& entries, size_t at) {
+  std::string head = number_bytes(entries.size(), 2), values;
+  const size_t values_at = at + 2 + 12 * entries.size() + 4;
+  for (const auto& [tag, type, value] : entries) {
+    const size_t unit = type == kShort ? 2 : type == kLong ? 4 : type == kRational ? 8 : 1;
+    head += number_bytes(tag, 2) + number_bytes(type, 2) + number_bytes(value.size() / unit, 4);
+    if (value.size() <= 4) {
+      head += value + std::string(4 - value.size(), '\0');
+      continue;
+    }
+    head += number_bytes(values_at + values.size(), 4);
+    values += value;
+    if (values.size() % 2 == 1) values += '\0';  // values begin at even places
+  }
+  return head + std::string(4, '\0') + values;  // no directory follows
+}
+
+std::vector<Entry> main_entries(const ExifTexts& texts, size_t exif_at) {
+  constexpr size_t kDotsAnInch = 72, kInch = 2, kCentred = 1;
+  std::vector<Entry> out;
+  if (!texts.description.empty()) out.push_back(text_entry(kImageDescription, texts.description));
+  out.push_back(ratio_entry(kXResolution, kDotsAnInch));
+  out.push_back(ratio_entry(kYResolution, kDotsAnInch));
+  out.push_back(short_entry(kResolutionUnit, kInch));
+  if (!texts.software.empty()) out.push_back(text_entry(kSoftware, texts.software));
+  out.push_back(short_entry(kYCbCrPositioning, kCentred));
+  out.push_back(long_entry(kExifDirectory, exif_at));
+  return out;
+}
+
+std::vector<Entry> exif_entries(const ExifTexts& texts, PictureSize size) {
+  constexpr size_t kSrgb = 1;
+  std::vector<Entry> out = {{kExifVersion, kUndefined, "0232"},
+                            {kComponents, kUndefined, std::string("\1\2\3\0", 4)}};  // Y, Cb, Cr
+  if (!texts.user_comment.empty()) out.push_back({kUserComment, kUndefined, comment_bytes(texts.user_comment)});
+  out.push_back({kFlashpixVersion, kUndefined, "0100"});
+  out.push_back(short_entry(kColorSpace, kSrgb));
+  out.push_back(long_entry(kWidth, static_cast<size_t>(size.width)));
+  out.push_back(long_entry(kHeight, static_cast<size_t>(size.height)));
+  return out;
+}
 
 }  // namespace
 
@@ -96,23 +125,13 @@ int exif_orientation(std::span<const uint8_t> exif) {
   return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
 }
 
-std::vector<uint8_t> write_exif(const ExifTexts& texts) {
-  const auto with_zero = [](const std::string& text) { return up_to_zero(text) + '\0'; };
-  const size_t entries = 1 + (texts.description.empty() ? 0 : 1) + (texts.software.empty() ? 0 : 1);
-  // Twice the same directory: the first tells how long it is, and so where the second one begins.
-  const auto first = [&](size_t exif_at) {
-    DirectoryWriter out(8, entries);
-    if (!texts.description.empty()) out.text(kImageDescription, kAscii, with_zero(texts.description));
-    if (!texts.software.empty()) out.text(kSoftware, kAscii, with_zero(texts.software));
-    out.number(kExifDirectory, kLong, exif_at);
-    return out.bytes();
-  };
-  const size_t exif_at = 8 + first(0).size();
-  DirectoryWriter exif(exif_at, texts.user_comment.empty() ? 2 : 3);
-  exif.text(kExifVersion, kUndefined, "0232");
-  if (!texts.user_comment.empty()) exif.text(kUserComment, kUndefined, comment_bytes(texts.user_comment));
-  exif.number(kColorSpace, kShort, 1);  // sRGB
-  const std::string block = std::string("MM\0\x2A\0\0\0\x08", 8) + first(exif_at) + exif.bytes();
+std::vector<uint8_t> write_exif(const ExifTexts& texts, PictureSize size) {
+  constexpr size_t kMainAt = 8;
+  // How long the main directory is does not depend on where the other one is.
+  const size_t exif_at = kMainAt + directory(main_entries(texts, 0), kMainAt).size();
+  const std::string block = std::string("MM\0\x2A\0\0\0\x08", kMainAt) +
+                            directory(main_entries(texts, exif_at), kMainAt) +
+                            directory(exif_entries(texts, size), exif_at);
   return {block.begin(), block.end()};
 }
 
@@ -129,7 +148,7 @@ ExifTexts read_exif(std::span<const uint8_t> exif) {
 std::string aigc_comment(const std::string& label) { return "{\"AIGC\":" + label + "}"; }
 
 std::string label_in_comment(const std::string& comment) {
-  const auto value = nlohmann::ordered_json::parse(comment, nullptr, /*allow_exceptions=*/false);
+  const auto value = parse_shallow_json<nlohmann::ordered_json>(comment);
   if (!value.is_object() || !value.contains("AIGC")) return "";
   return value["AIGC"].dump(-1, ' ', true, nlohmann::ordered_json::error_handler_t::replace);
 }

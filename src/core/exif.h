@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "core/picture_size.h"
+
 namespace glmimage {
 
 // EXIF blocks: a TIFF header and its directories, with or without "Exif\0\0" before it. What others wrote is hostile:
@@ -22,9 +24,9 @@ struct ExifTexts {
   bool operator==(const ExifTexts&) const = default;
 };
 
-// A block without "Exif\0\0" that says these texts and the colour space sRGB. The comment is kept as ASCII where it is,
-// else as UTF-16, which holds all of Unicode; bytes that are no UTF-8 become U+FFFD.
-std::vector<uint8_t> write_exif(const ExifTexts& texts);
+// A block without "Exif\0\0" that says these texts, what the standard asks for, and that colours are sRGB. The comment
+// is kept as ASCII where it is, else as UTF-16, which holds all of Unicode; bytes that are no UTF-8 become U+FFFD.
+std::vector<uint8_t> write_exif(const ExifTexts& texts, PictureSize size);
 
 // What a block says, as it says it (not surely UTF-8). Each text is at most 16 MiB.
 ExifTexts read_exif(std::span<const uint8_t> exif);

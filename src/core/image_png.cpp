@@ -38,7 +38,7 @@ Image decode_png(std::span<const uint8_t> bytes, const std::string& name) {
     check_image_size(name, big_endian_u32(bytes.data() + 16), big_endian_u32(bytes.data() + 20));
   }
   PngReader reader;
-  reader.rest = bytes;
+  reader.rest = whole_chunks(bytes);
   png_structp png = reader.png;
   png_infop info = reader.info;
   if (info == nullptr) throw std::bad_alloc();

@@ -10,8 +10,8 @@
 namespace glmimage {
 namespace {
 
-constexpr int kLossless = 100;     // the quality that keeps every pixel
-constexpr int kLosslessEffort = 4; // of 0..9: beyond it takes twice as long and more for a percent or two
+constexpr int kLossless = 100;      // the quality that keeps every pixel
+constexpr int kLosslessEffort = 4;  // of 0..9: beyond it takes twice as long and more for a percent or two
 
 struct WebpPicture {
   WebPPicture picture{};
@@ -45,7 +45,8 @@ void encode(const Image& image, int quality, WebpPicture& out) {
   picture.custom_ptr = &out.writer;
   if (!WebPPictureImportRGB(&picture, image.pixels.data(), static_cast<int>(3 * image.width))) throw std::bad_alloc();
   if (WebPEncode(&config, &picture)) return;
-  if (picture.error_code == VP8_ENC_ERROR_OUT_OF_MEMORY || picture.error_code == VP8_ENC_ERROR_BITSTREAM_OUT_OF_MEMORY) {
+  if (picture.error_code == VP8_ENC_ERROR_OUT_OF_MEMORY ||
+      picture.error_code == VP8_ENC_ERROR_BITSTREAM_OUT_OF_MEMORY) {
     throw std::bad_alloc();
   }
   fail(ErrorKind::internal, "writing a WebP picture: libwebp's error ", static_cast<int>(picture.error_code));
@@ -68,7 +69,8 @@ std::vector<uint8_t> encode_webp(const Image& image, int quality, const Sections
   add("EXIF", sections.exif.data(), sections.exif.size());
   add("XMP ", xmp.data(), xmp.size());
   WebPData file{};
-  if (!ok || WebPMuxAssemble(mux.get(), &file) != WEBP_MUX_OK) fail(ErrorKind::internal, "writing a WebP picture failed");
+  if (!ok || WebPMuxAssemble(mux.get(), &file) != WEBP_MUX_OK)
+    fail(ErrorKind::internal, "writing a WebP picture failed");
   const std::unique_ptr<WebPData, decltype(&WebPDataClear)> clear(&file, WebPDataClear);
   return {file.bytes, file.bytes + file.size};
 }

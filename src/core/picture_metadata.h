@@ -13,8 +13,8 @@ namespace glmimage {
 // What was found in a picture's file.
 struct FoundMetadata {
   PictureFormat format = PictureFormat::png;
-  PictureMetadata metadata = {};          // as the file has it: not to be trusted, not surely UTF-8
-  std::vector<std::string> faults = {};   // what could not be read, in words; the rest still counts
+  PictureMetadata metadata = {};         // as the file has it: not to be trusted, not surely UTF-8
+  std::vector<std::string> faults = {};  // what could not be read, in words; the rest still counts
 };
 
 // Reads what encode_image writes, and the same fields of other programs' pictures. No pixel is kept. Throws

@@ -2,6 +2,7 @@
 
 #include <png.h>
 
+#include <algorithm>
 #include <csetjmp>
 #include <cstdint>
 #include <cstring>
@@ -36,6 +37,20 @@ bool guarded(PngErrors& errors, const Step& step) {
   if (setjmp(errors.escape) != 0) return false;
   step();
   return true;
+}
+
+// The beginning of a PNG file up to the first chunk that is not whole. libpng takes memory for a chunk's length before
+// it knows whether the chunk is there: a hundred bytes may ask for 2 GiB.
+inline std::span<const uint8_t> whole_chunks(std::span<const uint8_t> bytes) {
+  constexpr size_t kSignature = 8, kAroundData = 12;  // length, type and checksum
+  size_t at = kSignature;
+  while (at < bytes.size() && bytes.size() - at >= kAroundData) {
+    const uint8_t* length = bytes.data() + at;
+    const size_t data = size_t{length[0]} << 24 | size_t{length[1]} << 16 | size_t{length[2]} << 8 | length[3];
+    if (bytes.size() - at - kAroundData < data) break;
+    at += kAroundData + data;
+  }
+  return bytes.first(std::min(at, bytes.size()));
 }
 
 struct PngReader {

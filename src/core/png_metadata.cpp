@@ -38,7 +38,7 @@ void add_exif_chunk(const PngReader& reader, FoundMetadata& found) {
 
 void read_png_metadata(std::span<const uint8_t> bytes, FoundMetadata& found) {
   PngReader reader;
-  reader.rest = bytes;
+  reader.rest = whole_chunks(bytes);
   png_structp png = reader.png;
   png_infop info = reader.info;
   if (info == nullptr) throw std::bad_alloc();

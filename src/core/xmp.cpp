@@ -14,7 +14,7 @@ constexpr const char* kRdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#";
 
 struct Property {
   const char *prefix, *space, *name;
-  std::string XmpFields::* field;
+  std::string XmpFields::*field;
 };
 constexpr std::array<Property, 5> kProperties = {{
     {"xmp", "http://ns.adobe.com/xap/1.0/", "CreatorTool", &XmpFields::creator_tool},

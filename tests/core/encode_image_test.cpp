@@ -124,7 +124,8 @@ TEST(PictureFormat, IsToldByNameAndSuffix) {
   EXPECT_EQ(picture_format_of("a/b.c/猫.JPEG"), PictureFormat::jpeg);
   EXPECT_EQ(picture_format_of("x.webp"), PictureFormat::webp);
   EXPECT_THAT(error_of(ErrorKind::usage, [] { parse_picture_format("gif"); }), HasSubstr("'gif'"));
-  EXPECT_THAT(error_of(ErrorKind::usage, [] { picture_format_of("a.gif"); }), AllOf(HasSubstr("a.gif"), HasSubstr(".webp")));
+  EXPECT_THAT(error_of(ErrorKind::usage, [] { picture_format_of("a.gif"); }),
+              AllOf(HasSubstr("a.gif"), HasSubstr(".webp")));
   EXPECT_THAT(error_of(ErrorKind::usage, [] { picture_format_of("a"); }), HasSubstr(".png"));
   for (const PictureFormat format : kFormats) EXPECT_EQ(parse_picture_format(picture_format_name(format)), format);
 }
