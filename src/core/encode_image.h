@@ -21,11 +21,11 @@ const char* media_type_of(PictureFormat format);        // "image/png", …
 // What a picture says about itself beside its pixels; UTF-8, empty: nothing is said. Where each goes is told in
 // docs/pictures.md.
 struct PictureMetadata {
-  std::string parameters;           // the recipe for readers: the text that Stable Diffusion's web UI writes
-  std::string recipe;               // the recipe for this program: JSON
-  std::string aigc_label;           // the label of generated pictures: JSON
-  std::string digital_source_type;  // of IPTC: a URI
-  std::string creator_tool;         // the program's name and version
+  std::string parameters = {};           // the recipe for readers: the text that Stable Diffusion's web UI writes
+  std::string recipe = {};               // the recipe for this program: JSON
+  std::string aigc_label = {};           // the label of generated pictures: JSON
+  std::string digital_source_type = {};  // of IPTC: a URI
+  std::string creator_tool = {};         // the program's name and version
 
   bool empty() const;
   bool operator==(const PictureMetadata&) const = default;

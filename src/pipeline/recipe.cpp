@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "core/device.h"
+#include "core/dtype.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "core/shallow_json.h"
@@ -92,7 +94,9 @@ Recipe read(const JsonObject& in) {
     out.references.push_back({name_of(each, "name"), hash_of(each), each.positive("width"), each.positive("height")});
   }
   out.dtype = name_of(in, "dtype");
+  parse_dtype(out.dtype);
   out.device = name_of(in, "device");
+  parse_device(out.device);
   out.threads = in.integer("threads");
   if (out.threads < 0 || out.threads > kMostThreads) in.reject("threads", concat("should be 0 to ", kMostThreads));
   out.label = label_mode_name(parse_label_mode(in.text("label")));

@@ -134,6 +134,8 @@ TEST(Recipe, RefusesForgedFields) {
   EXPECT_THAT(forged("temperature", "hot"), HasSubstr("should be a number"));
   EXPECT_THAT(forged("threads", 1 << 20), HasSubstr("threads"));
   EXPECT_THAT(forged("cache", {{"method", "magic"}}), HasSubstr("magic"));
+  EXPECT_THAT(forged("dtype", "int4"), HasSubstr("int4"));
+  EXPECT_THAT(forged("device", "abacus"), HasSubstr("abacus"));
   EXPECT_THAT(forged("label", "loud"), HasSubstr("none, hidden or visible"));
   EXPECT_THAT(forged("model", {{"name", "x"}, {"hash", "../../etc/passwd"}}), HasSubstr("hexadecimal"));
   EXPECT_THAT(forged("program", std::string(5000, 'x')), HasSubstr("longer than"));
