@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "cli/commands.h"
-#include "cli/drawn_recipe.h"
 #include "cli/from_picture.h"
 #include "cli/generate_options.h"
 #include "cli/interrupt.h"
@@ -24,6 +23,7 @@
 #include "core/threads.h"
 #include "core/version.h"
 #include "core/visible_mark.h"
+#include "pipeline/drawn_recipe.h"
 #include "pipeline/picture_file.h"
 #include "pipeline/pipeline.h"
 #include "text/utf8.h"
@@ -120,13 +120,20 @@ RequestOutline outline_of(const GenerateRequest& request, const std::vector<std:
   return out;
 }
 
+// Of files, without their folders.
+std::vector<std::string> names_of(const std::vector<std::string>& files) {
+  std::vector<std::string> names;
+  for (const std::string& file : files) names.push_back(fs::path(file).filename().string());
+  return names;
+}
+
 void warn(const std::string& text) { std::fprintf(stderr, "glm-image: warning: %s\n", text.c_str()); }
 
 // Before weights are loaded: what is to be drawn again must be drawn with the same.
 void hold_to_recipe(const GenerateOptions& options, const Recipe& wanted, const PipelineOptions& pipeline,
                     const GenerateRequest& request) {
-  Recipe drawn = recipe_of_run(options.draw, pipeline);
-  drawn.references = recipe_of(request, {}).references;
+  Recipe drawn = recipe_of_run(pipeline);
+  drawn.references = references_of(request, names_of(options.images));
   const std::vector<std::string> found = differences(wanted, drawn);
   if (!found.empty() && !options.allow_differences) {
     fail(ErrorKind::usage, options.from, ": cannot be drawn again like this: ", found.front(),
@@ -176,15 +183,44 @@ void write_picture(const fs::path& file, const std::vector<uint8_t>& bytes) {
   guard_partial_file({});
 }
 
-json summary_of(const GenerateOptions& options, const Pipeline& pipeline, const Recipe& common, json pictures) {
+// One call's state once weights are loaded.
+struct Run {
+  const GenerateOptions& options;
+  const PictureFileOptions& file;
+  const Pipeline& pipeline;
+  const Recipe recipe;
+  TerminalProgress& progress;
+};
+
+// Draws one picture into its file and says what became of it.
+json draw_picture(const Run& run, const GenerateRequest& request, const fs::path& file) {
+  const std::string& trace_file = run.options.trace;
+  NamedTensors trace;
+  const GenerateResult result = run.pipeline.generate(
+      request, {.progress = &run.progress, .trace = trace_file.empty() ? nullptr : &trace, .preview = {}});
+  run.progress.finish_line();
+  const Recipe recipe =
+      recipe_of_picture(run.recipe, request, result.image, run.pipeline.dtype(), names_of(run.options.images));
+  write_picture(file, picture_file(result.image, recipe, run.file));
+  if (!trace_file.empty()) {
+    guard_partial_file(trace_file + ".part");
+    write_safetensors(trace_file, trace, {{"format", "pt"}});
+    guard_partial_file({});
+  }
+  if (!run.options.draw.json && !run.options.draw.quiet) tell(file, result);
+  return describe(file, request, result, run.file);
+}
+
+json summary_of(const Run& run, json pictures) {
+  const Pipeline& pipeline = run.pipeline;
   return {{"pictures", std::move(pictures)},
-          {"model", options.draw.model},
-          {"model_hash", common.model.hash},
+          {"model", run.options.draw.model},
+          {"model_hash", run.recipe.model.hash},
           {"loras", describe(pipeline.loras())},
-          {"device", options.draw.device},
-          {"dtype", common.dtype},
-          {"threads", common.threads},
-          {"version", common.program},
+          {"device", run.options.draw.device},
+          {"dtype", dtype_name(pipeline.dtype())},
+          {"threads", run.recipe.threads},
+          {"version", run.recipe.program},
           {"memory",
            {{"weight_bytes", pipeline.weight_bytes()},
             {"peak_bytes", peak_resident_bytes()},
@@ -199,45 +235,31 @@ int generate(GenerateOptions options, const CLI::App& command) {
     wanted = load_recipe(options.from);
     fill_from(*wanted, command, options);
   }
-  const bool quiet = options.draw.quiet;
   Plan plan = make_plan(options, command.count("--prompt") > 0);
   GenerateRequest& request = plan.request;
   if (wanted) hold_to_recipe(options, *wanted, plan.pipeline, request);
 
-  TerminalProgress progress(quiet ? TerminalProgress::Style::silent : TerminalProgress::style_of_stderr());
+  TerminalProgress progress(options.draw.quiet ? TerminalProgress::Style::silent : TerminalProgress::style_of_stderr());
   const Pipeline pipeline = Pipeline::open(plan.pipeline, &progress);
   progress.finish_line();
-  if (!quiet) warn_of_unmatched(pipeline.loras());
+  if (!options.draw.quiet) warn_of_unmatched(pipeline.loras());
   if (plan.file.label.mode == LabelMode::visible) {
     require_room_for_mark(request.width.value_or(pipeline.default_size()),
                           request.height.value_or(pipeline.default_size()));
   }
-  Recipe common = recipe_of_run(options.draw, plan.pipeline);
-  common.dtype = dtype_name(pipeline.dtype());
+  const Run run{options, plan.file, pipeline, recipe_of_run(plan.pipeline), progress};
   json pictures = json::array();
   const int64_t total = static_cast<int64_t>(plan.prompts.size()) * options.count;
   for (const std::string& prompt : plan.prompts) {
     for (int64_t k = 0; k < options.count; ++k) {
       request.prompt = prompt;
       request.seed = plan.first_seed + static_cast<uint64_t>(k);
-      NamedTensors trace;
-      const GenerateResult result = pipeline.generate(
-          request, {.progress = &progress, .trace = options.trace.empty() ? nullptr : &trace, .preview = {}});
-      progress.finish_line();
-      const fs::path file = output_name(options.output, static_cast<int64_t>(pictures.size()) + 1, total);
-      write_picture(file, picture_file(result.image, recipe_of_picture(common, request, result.image, options.images),
-                                       plan.file));
-      if (!options.trace.empty()) {
-        guard_partial_file(options.trace + ".part");
-        write_safetensors(options.trace, trace, {{"format", "pt"}});
-        guard_partial_file({});
-      }
-      pictures.push_back(describe(file, request, result, plan.file));
-      if (!options.draw.json && !quiet) tell(file, result);
+      const int64_t number = static_cast<int64_t>(pictures.size()) + 1;
+      pictures.push_back(draw_picture(run, request, output_name(options.output, number, total)));
     }
   }
   if (options.draw.json) {
-    const json summary = summary_of(options, pipeline, common, std::move(pictures));
+    const json summary = summary_of(run, std::move(pictures));
     std::printf("%s\n", summary.dump(2, ' ', false, json::error_handler_t::replace).c_str());
   }
   return 0;

@@ -167,22 +167,4 @@ GenerateRequest Recipe::request() const {
   return out;
 }
 
-Recipe recipe_of(const GenerateRequest& request, const Image& drawn, const std::vector<std::string>& names) {
-  Recipe out;
-  out.prompt = request.prompt;
-  out.seed = request.seed;
-  out.width = drawn.width;
-  out.height = drawn.height;
-  out.steps = request.steps;
-  out.guidance_scale = request.guidance_scale;
-  out.temperature = request.temperature;
-  out.top_p = request.top_p;
-  out.cache = request.cache.with_defaults();
-  for (size_t i = 0; i < request.references.size(); ++i) {
-    const Image& picture = request.references[i];
-    out.references.push_back({i < names.size() ? names[i] : "", hash_picture(picture), picture.width, picture.height});
-  }
-  return out;
-}
-
 }  // namespace glmimage

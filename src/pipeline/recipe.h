@@ -58,8 +58,4 @@ struct Recipe {
   GenerateRequest request() const;
 };
 
-// What a request and its result tell of a recipe; the rest (model, adapters, type, device, threads, label) is the
-// caller's. `names` are those of the request's pictures, or empty.
-Recipe recipe_of(const GenerateRequest& request, const Image& drawn, const std::vector<std::string>& names = {});
-
 }  // namespace glmimage

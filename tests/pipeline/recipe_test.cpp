@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "core/error.h"
+#include "pipeline/drawn_recipe.h"
 
 namespace glmimage {
 namespace {
@@ -66,12 +67,14 @@ TEST(Recipe, IsARequest) {
   EXPECT_EQ(request.cache.interval, 4);
   GenerateRequest drawn = request;
   drawn.references = {Image{2, 1, {1, 2, 3, 4, 5, 6}}};
-  const Recipe recipe = recipe_of(drawn, Image{70, 50, {}}, {"two.png"});
+  const Recipe recipe = recipe_of_picture(full(), drawn, Image{70, 50, {}}, at::kFloat, {"two.png"});
   ASSERT_EQ(recipe.references.size(), 1U);
   EXPECT_EQ(recipe.references[0].name, "two.png");
   EXPECT_EQ(recipe.references[0].hash, hash_picture(drawn.references[0]));
   EXPECT_EQ(recipe.request().seed, request.seed);
   EXPECT_EQ(recipe.height, 50);
+  EXPECT_EQ(recipe.dtype, "float32");
+  EXPECT_EQ(recipe.model, full().model);
 }
 
 // The text as stable-diffusion-webui reads it: the last line is "key: value" pairs, values with commas in quotes.
