@@ -39,10 +39,11 @@ ParameterList layer_of(ArModel& model) {
   return layer;
 }
 
-void time_prefill(Report& report, const ArModel& model, const LayerSizes& sizes, int64_t weights, Repeats repeats) {
+void time_prefill(Report& report, const ArModel& model, const LayerSizes& sizes, const Format& format, int64_t weights,
+                  Repeats repeats) {
   const at::Tensor& like = model.embed_tokens.weight;
   const int64_t tokens = sizes.prompt_tokens;
-  const at::Tensor prompt = noise({1, tokens, sizes.ar_width}, like.scalar_type());  // (1, T, D)
+  const at::Tensor prompt = noise({1, tokens, sizes.ar_width}, format);  // (1, T, D)
   const std::string key = concat("ar_layer.prefill_", tokens);
   report.add(key, concat("AR layer, prefill of ", tokens, " tokens"), time_runs(repeats, [&] {
                KvCache cache(model.config, 1, tokens, like);
@@ -52,14 +53,15 @@ void time_prefill(Report& report, const ArModel& model, const LayerSizes& sizes,
 }
 
 // A step is short, so more of them; each leaves its token in the cache, as in a request.
-void time_decode(Report& report, const ArModel& model, const LayerSizes& sizes, int64_t bytes, Repeats repeats) {
-  const int64_t steps = repeats.warm_up + repeats.measured;
+void time_decode(Report& report, const ArModel& model, const LayerSizes& sizes, const Format& format, int64_t bytes,
+                 Repeats repeats) {
+  const int64_t steps = repeats.runs();
   const at::Tensor& like = model.embed_tokens.weight;
   KvCache cache(model.config, 1, sizes.cached_tokens + steps, like);
-  const at::Tensor past = noise({1, sizes.cached_tokens, sizes.ar_width}, like.scalar_type());  // (1, T, D)
+  const at::Tensor past = noise({1, sizes.cached_tokens, sizes.ar_width}, format);  // (1, T, D)
   model.prefill(past, model.rope(text_positions(0, sizes.cached_tokens)), cache);
   const Rope rope = model.rope(text_positions(sizes.cached_tokens, steps));
-  const at::Tensor token = noise({1, 1, sizes.ar_width}, like.scalar_type());  // (1, 1, D)
+  const at::Tensor token = noise({1, 1, sizes.ar_width}, format);  // (1, 1, D)
   int64_t next = 0;
   const std::string key = concat("ar_layer.decode_", sizes.cached_tokens);
   report.add(key, concat("AR layer, one token after ", sizes.cached_tokens),
@@ -74,17 +76,18 @@ void bench_ar_layer(Report& report, const LayerSizes& sizes, const Format& forma
   ArModel model(one_ar_layer(sizes));
   ParameterList parameters;
   model.list(parameters);
-  fill(parameters, format.dtype);
+  fill(parameters, format);
   const ParameterList layer = layer_of(model);
   const int64_t weights = count_elements(layer);
-  quantise_layers(layer, format.bits);
+  quantise_layers(layer, format);
   const int64_t bytes = bytes_of(layer);
   model.fuse();
 
-  time_prefill(report, model, sizes, weights, repeats);
-  repeats = {.warm_up = 4 * repeats.warm_up, .measured = 4 * repeats.measured};
-  time_decode(report, model, sizes, bytes, repeats);
-  const at::Tensor hidden = noise({1, 1, sizes.ar_width}, format.dtype);  // (1, 1, D)
+  time_prefill(report, model, sizes, format, weights, repeats);
+  repeats.warm_up *= 4;
+  repeats.measured *= 4;
+  time_decode(report, model, sizes, format, bytes, repeats);
+  const at::Tensor hidden = noise({1, 1, sizes.ar_width}, format);  // (1, 1, D)
   report.add("ar_head.scores", concat("AR head, scores of ", sizes.visual_vocabulary, " visual tokens"),
              time_runs(repeats, [&] { model.logits(hidden); }));
   report.set("ar_head.scores", "bytes", static_cast<int64_t>(model.lm_head.weight.nbytes()));

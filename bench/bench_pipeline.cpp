@@ -14,6 +14,7 @@
 #include "bench/program.h"
 #include "bench/report.h"
 #include "bench/weights.h"
+#include "core/device.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/threads.h"
@@ -33,7 +34,7 @@ const std::map<std::string, LayerBench>& layer_parts() {
 }
 
 struct Options {
-  std::string model = "checkpoints/mini", dtype = "float32", out;
+  std::string model = "checkpoints/mini", dtype = "float32", device = "cpu", out;
   std::string prompt = "a green sign with the text \"OPEN\"";
   std::vector<std::string> only = {"limits", "ar", "dit", "vision", "glyph", "vae_encode", "vae_decode", "generate"};
   std::vector<int64_t> sides;
@@ -63,15 +64,25 @@ void run_part(Report& report, const std::string& part, const Options& options, c
 }
 
 nlohmann::ordered_json run(const Options& options) {
+  const at::Device device = open_device(parse_device(options.device));
   set_threads(options.threads);
-  const Format format = Format::of(options.dtype);
-  const Repeats repeats{.warm_up = options.warm_up, .measured = options.quick ? 1 : options.repeat};
+  Format format = Format::of(options.dtype);
+  format.device = device;
+  const Repeats repeats{.warm_up = options.warm_up,
+                        .measured = options.quick ? 1 : options.repeat,
+                        .device = device,
+                        .ahead = device.is_cpu() ? 1 : 20};
   Report report;
   for (const std::string& part : options.only) run_part(report, part, options, format, repeats);
-  return {{"implementation", version_text()},    {"dtype", format.name},
-          {"threads", thread_count()},           {"quick", options.quick},
-          {"peak_bytes", peak_resident_bytes()}, {"visual_tokens", report.visual_tokens()},
-          {"results", report.results()},         {"skipped", report.skipped()}};
+  return {{"implementation", version_text()},
+          {"device", device_name(device)},
+          {"dtype", format.name},
+          {"threads", thread_count()},
+          {"quick", options.quick},
+          {"peak_bytes", peak_resident_bytes()},
+          {"visual_tokens", report.visual_tokens()},
+          {"results", report.results()},
+          {"skipped", report.skipped()}};
 }
 
 std::vector<std::string> part_names() {
@@ -94,6 +105,7 @@ int main_of(int argc, char** argv) {
   app.add_option("--dtype", options.dtype, "float32, bfloat16, float16; int8, int4: matrices so, the rest bfloat16")
       ->check(CLI::IsMember(Format::names()))
       ->capture_default_str();
+  app.add_option("--device", options.device, "cpu, cuda[:n] or npu[:n]")->capture_default_str();
   app.add_option("--sides", options.sides,
                  "Pixels a side of the pictures of dit, vae_encode and vae_decode; default: 512")
       ->delimiter(',')

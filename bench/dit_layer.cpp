@@ -13,16 +13,15 @@ void bench_dit_layer(Report& report, const LayerSizes& sizes, const Format& form
   DitBlock block(sizes.dit_heads, sizes.dit_head_dim, sizes.time_dim);
   ParameterList parameters;
   block.list(parameters, "block");
-  fill(parameters, format.dtype);
-  quantise_layers(parameters, format.bits);
+  fill(parameters, format);
+  quantise_layers(parameters, format);
   const int64_t width = sizes.dit_heads * sizes.dit_head_dim;
-  const at::Tensor e = noise({1, sizes.time_dim}, format.dtype);  // (1, T)
+  const at::Tensor e = noise({1, sizes.time_dim}, format);  // (1, T)
   for (const int64_t side : sizes.picture_sides) {
     const int64_t grid = side / kPixelsPerToken, tokens = grid * grid + sizes.glyph_tokens;
-    const DitStreams streams = {noise({1, grid * grid, width}, format.dtype),
-                                noise({1, sizes.glyph_tokens, width}, format.dtype)};
+    const DitStreams streams = {noise({1, grid * grid, width}, format), noise({1, sizes.glyph_tokens, width}, format)};
     DitAttention attention;
-    attention.rope = dit_rope({grid, grid}, sizes.dit_head_dim, sizes.glyph_tokens, at::kCPU);
+    attention.rope = dit_rope({grid, grid}, sizes.dit_head_dim, sizes.glyph_tokens, format.device);
     const std::string key = concat("dit_layer.step_", side);
     report.add(
         key,

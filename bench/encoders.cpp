@@ -20,9 +20,9 @@ void bench_vision_layer(Report& report, const LayerSizes& sizes, const Format& f
   VisionBlock block(config);
   ParameterList parameters;
   block.list(parameters, "block");
-  fill(parameters, format.dtype);
+  fill(parameters, format);
   const int64_t n = sizes.vision_tokens, width = sizes.vision_width;
-  const at::Tensor x = noise({1, n, width}, format.dtype);  // (1, n, E)
+  const at::Tensor x = noise({1, n, width}, format);  // (1, n, E)
   report.add("vision_layer", concat("vision tower, one layer, ", n, " patches"), time_runs(repeats, [&] { block(x); }));
   report.set("vision_layer", "flops",
              2 * n * (4 * width * width + 2 * width * sizes.vision_feed_forward) + 4 * n * n * width);
@@ -43,8 +43,11 @@ void bench_glyph_layers(Report& report, const LayerSizes& sizes, const Format& f
   GlyphEncoder encoder(config);
   ParameterList parameters;
   encoder.list(parameters);
-  fill(parameters, format.dtype);
-  const at::Tensor ids = at::remainder(at::arange(sizes.glyph_tokens, at::kLong) * 7, 200).unsqueeze(0) + 3;  // (1, T)
+  fill(parameters, format);
+  const at::Tensor ids = at::remainder(at::arange(sizes.glyph_tokens, at::kLong) * 7, 200)
+                             .unsqueeze(0)
+                             .add(3)
+                             .to(format.device);  // (1, T)
   report.add("glyph_encoder",
              concat("glyph encoder, ", sizes.glyph_layers, " layers, ", sizes.glyph_tokens, " bytes of text"),
              time_runs(repeats, [&] { encoder.forward(ids); }));

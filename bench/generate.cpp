@@ -1,6 +1,7 @@
 #include "bench/generate.h"
 
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -46,10 +47,15 @@ void bench_generate(Report& report, const GenerateWork& work, at::ScalarType dty
     report.skip("generate", concat(work.model.string(), " is not a checkpoint (no model_index.json)"));
     return;
   }
-  const PipelineOptions options{.model = work.model, .device = at::kCPU, .dtype = dtype, .loras = {}};
-  report.add("generate.load", "load the checkpoint", time_runs(repeats, [&] { Pipeline::open(options); }));
+  repeats.ahead = 1;
+  const PipelineOptions options{.model = work.model, .device = repeats.device, .dtype = dtype, .loras = {}};
+  std::optional<Pipeline> opened;
+  report.add("generate.load", "load the checkpoint", time_runs(repeats, [&] {
+               opened.reset();
+               opened.emplace(Pipeline::open(options));
+             }));
 
-  const Pipeline pipeline = Pipeline::open(options);
+  const Pipeline& pipeline = *opened;
   GenerateRequest request;
   request.prompt = work.prompt;
   request.width = request.height = work.size;

@@ -29,7 +29,9 @@ uint64_t sum_words(const uint64_t* words, int64_t count) {
 
 // Bytes by bytes into 32-bit integers; the second matrix lies as weights do, a row for each result.
 std::vector<double> time_byte_product(int64_t side, Repeats repeats) {
-  const auto drawn = [&] { return at::randint(-127, 128, {side, side}, make_generator(2), at::kChar); };
+  const auto drawn = [&] {
+    return at::randint(-127, 128, {side, side}, make_generator(2), at::kChar).to(repeats.device);
+  };
   const at::Tensor a = drawn(), b = drawn().t();
   return time_runs(repeats, [&] { at::_int_mm(a, b); });
 }
@@ -38,7 +40,7 @@ std::vector<double> time_byte_product(int64_t side, Repeats repeats) {
 
 void bench_gemm(Report& report, int64_t side, at::ScalarType dtype, Repeats repeats) {
   const auto drawn = [&] {
-    return at::randn({side, side}, make_generator(2), at::TensorOptions(at::kFloat)).to(dtype);
+    return at::randn({side, side}, make_generator(2), at::TensorOptions(at::kFloat)).to(repeats.device, dtype);
   };
   const std::string key = concat("gemm.", side), work = concat("product of two ", side, " x ", side, " matrices");
   if (dtype == at::kChar) {
@@ -53,7 +55,12 @@ void bench_gemm(Report& report, int64_t side, at::ScalarType dtype, Repeats repe
 void bench_limits(Report& report, at::ScalarType dtype, bool quick, Repeats repeats) {
   const c10::InferenceMode inference;
   const int64_t words = quick ? 1 << 12 : 1 << 27;  // of 8 bytes: a gibibyte
-  const at::Tensor memory = at::ones({words}, at::kLong);
+  const at::Tensor memory = at::ones({words}, at::TensorOptions(at::kLong).device(repeats.device));
+  if (!repeats.device.is_cpu()) {
+    report.add("limits.read", "reading memory", time_runs(repeats, [&] { memory.sum(); }));
+    report.set("limits.read", "bytes", words * 8);
+    return bench_gemm(report, quick ? 64 : 8192, dtype, repeats);
+  }
   std::atomic<uint64_t> total{0};
   report.add("limits.read", "reading memory", time_runs(repeats, [&] {
                const auto* data = reinterpret_cast<const uint64_t*>(memory.const_data_ptr<int64_t>());

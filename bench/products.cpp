@@ -17,12 +17,15 @@ struct Work {
 void time_products(Report& report, Work work, const Format& format, Repeats repeats) {
   ParameterList parameters;
   for (Linear& matrix : work.matrices) matrix.list(parameters, "layer");
-  fill(parameters, format.dtype);
+  fill(parameters, format);
   const int64_t weights = count_elements(parameters);
-  quantise_layers(parameters, format.bits);
+  quantise_layers(parameters, format);
   std::vector<at::Tensor> inputs;
-  for (const Linear& matrix : work.matrices) inputs.push_back(noise({1, work.tokens, matrix.in}, format.dtype));
-  if (work.tokens == 1) repeats = {.warm_up = 4 * repeats.warm_up, .measured = 4 * repeats.measured};
+  for (const Linear& matrix : work.matrices) inputs.push_back(noise({1, work.tokens, matrix.in}, format));
+  if (work.tokens == 1) {
+    repeats.warm_up *= 4;
+    repeats.measured *= 4;
+  }
   report.add(work.key, work.text, time_runs(repeats, [&] {
                for (size_t i = 0; i < inputs.size(); ++i) work.matrices[i](inputs[i]);
              }));

@@ -1,5 +1,7 @@
 #include "bench/report.h"
 
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -11,12 +13,17 @@ double seconds_since_start() {
 }
 
 std::vector<double> time_runs(Repeats repeats, const std::function<void()>& work) {
-  for (int i = 0; i < repeats.warm_up; ++i) work();
+  const auto run = [&] {
+    for (int i = 0; i < repeats.ahead; ++i) work();
+    if (repeats.device.is_cpu()) return;
+    c10::impl::getDeviceGuardImpl(repeats.device.type())->synchronizeDevice(repeats.device.index());
+  };
+  for (int i = 0; i < repeats.warm_up; ++i) run();
   std::vector<double> samples;
   for (int i = 0; i < repeats.measured; ++i) {
     const double began = seconds_since_start();
-    work();
-    samples.push_back(seconds_since_start() - began);
+    run();
+    samples.push_back((seconds_since_start() - began) / repeats.ahead);
   }
   return samples;
 }

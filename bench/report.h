@@ -1,5 +1,7 @@
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -12,9 +14,15 @@ namespace glmimage::bench {
 struct Repeats {
   int warm_up = 1;
   int measured = 5;
+  c10::Device device = c10::Device(c10::kCPU);  // where the work is done
+
+  // So many runs count as one, and their mean is its time: a device is given work ahead, as in a request.
+  int ahead = 1;
+
+  int runs() const { return (warm_up + measured) * ahead; }
 };
 
-// Wall time of each measured run, in seconds.
+// Wall time of each measured run, in seconds. A device is waited for.
 std::vector<double> time_runs(Repeats repeats, const std::function<void()>& work);
 
 double seconds_since_start();  // of the process's monotonic clock; differences matter only

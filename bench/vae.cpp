@@ -59,8 +59,8 @@ void bench_half(Report& report, const LayerSizes& sizes, const Format& format, c
   for (const Parameter& p : all) {
     if (p.name.starts_with(half)) parameters.push_back(p);
   }
-  fill(parameters, format.dtype);
-  if (half != "encoder.") fill({*std::find_if(all.begin(), all.end(), is_first_convolution)}, format.dtype);
+  fill(parameters, format);
+  if (half != "encoder.") fill({*std::find_if(all.begin(), all.end(), is_first_convolution)}, format);
   for (const int64_t side : sizes.picture_sides) {
     const std::string key = concat("vae.", half == "encoder." ? "encode_" : "decode_", side);
     report.add(key, concat("VAE ", half.substr(0, half.size() - 1), ", ", side, " x ", side, " pixels"),
@@ -72,16 +72,18 @@ void bench_half(Report& report, const LayerSizes& sizes, const Format& format, c
 }  // namespace
 
 void bench_vae_encoder(Report& report, const LayerSizes& sizes, const Format& format, Repeats repeats) {
+  repeats.ahead = 1;  // each run is long enough
   bench_half(report, sizes, format, "encoder.", [&](const Vae& vae, int64_t side) {
-    const at::Tensor pixels = noise({1, 3, side, side}, format.dtype);
+    const at::Tensor pixels = noise({1, 3, side, side}, format);
     return time_runs(repeats, [&] { vae.encode(pixels); });
   });
 }
 
 void bench_vae_decoder(Report& report, const LayerSizes& sizes, const Format& format, Repeats repeats) {
+  repeats.ahead = 1;
   bench_half(report, sizes, format, "decoder.", [&](const Vae& vae, int64_t side) {
     const int64_t latents_side = side / vae.config.scale();
-    const at::Tensor latents = noise({1, vae.config.latent_channels, latents_side, latents_side}, format.dtype);
+    const at::Tensor latents = noise({1, vae.config.latent_channels, latents_side, latents_side}, format);
     return time_runs(repeats, [&] { vae.decode(latents); });
   });
 }

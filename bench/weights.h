@@ -1,12 +1,14 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "core/parameters.h"
+#include "kernels/device_form.h"
 
 namespace glmimage::bench {
 
@@ -16,19 +18,23 @@ struct Format {
   std::string name = "float32";
   at::ScalarType dtype = at::kFloat;  // of activations, and of weights that are not in few bits
   int64_t bits = 0;                   // of the matrices; 0: as dtype says
+  at::Device device = at::Device(at::kCPU);
+
+  at::TensorOptions options() const { return at::TensorOptions(dtype).device(device); }
 
   static const std::vector<std::string>& names();
   static Format of(const std::string& name);  // throws ErrorKind::usage
 };
 
 // Random weights for what `list` names.
-void fill(const ParameterList& list, at::ScalarType dtype);
+void fill(const ParameterList& list, const Format& format);
 
-// The listed matrices in `bits`, as `glm-image quantize` takes them: those of layers, without modulations. 0: nothing.
-void quantise_layers(const ParameterList& list, int64_t bits);
+// The listed matrices in the format's bits, as `glm-image quantize` takes them: those of layers, without modulations;
+// in the form in which the device multiplies them.
+void quantise_layers(const ParameterList& list, const Format& format);
 
 // Random numbers, always the same.
-at::Tensor noise(at::IntArrayRef shape, at::ScalarType dtype);
+at::Tensor noise(at::IntArrayRef shape, const Format& format);
 
 int64_t bytes_of(const ParameterList& list);
 

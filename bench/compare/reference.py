@@ -4,7 +4,7 @@
 """Times the same work as bench_pipeline with the reference classes and prints JSON under the same keys.
 
 Needs torch, transformers 5.17.0 and diffusers 0.39.0. Single layers have the published widths and random weights; whole
-pictures are drawn with GlmImagePipeline on a checkpoint. Everything runs on the CPU under torch.inference_mode, with the
+pictures are drawn with GlmImagePipeline on a checkpoint. All runs under torch.inference_mode, layers on the CPU, with the
 attention the reference chooses by itself (scaled_dot_product_attention). Options are those of bench_pipeline. --compile
 puts layers through torch.compile first, with its weights frozen; what does not compile is noted and left out.
 """
@@ -35,6 +35,7 @@ def parse():
     parser.add_argument("--steps", type=int, default=50, help="denoising steps")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--sides", help="pixels a side of the pictures of dit, vae_encode and vae_decode; default: 512")
+    parser.add_argument("--device", default="cpu", help="of whole pictures: cpu or cuda")
     parser.add_argument("--threads", type=int, default=0, help="processor threads; 0: as torch chooses")
     parser.add_argument("--warm-up", type=int, default=1, help="runs of each piece of work before those that are measured")
     parser.add_argument("--repeat", type=int, default=5, help="measured runs of each piece of work; the median counts")
@@ -91,6 +92,7 @@ def main():
     versions = f"torch {torch.__version__}, transformers {transformers.__version__}, diffusers {diffusers.__version__}"
     result = {
         "implementation": versions,
+        "device": options.device,
         "dtype": options.dtype,
         "threads": torch.get_num_threads(),
         "quick": options.quick,

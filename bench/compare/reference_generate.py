@@ -29,16 +29,16 @@ def use_draft_size(model):
     transformers.GlmImageProcessor._get_target_shape = target_shape
 
 
-def open_pipeline(model, dtype):
+def open_pipeline(model, dtype, device="cpu"):
     use_draft_size(model)
-    pipe = diffusers.GlmImagePipeline.from_pretrained(model, torch_dtype=dtype)
+    pipe = diffusers.GlmImagePipeline.from_pretrained(model, torch_dtype=dtype).to(device)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 def draw_once(options, dtype, picture):
     """What a user's script does: load, draw, write the file. For the time of a process."""
-    pipe = open_pipeline(options.model, dtype)
+    pipe = open_pipeline(options.model, dtype, options.device)
     side = side_of(pipe, options)
     with torch.inference_mode():
         images = pipe(prompt=options.prompt, height=side, width=side, num_inference_steps=options.steps, guidance_scale=1.5,
@@ -67,16 +67,22 @@ class Stages:
         method = getattr(owner, name)
 
         def timed(*args, **kwargs):
-            self.marks[before] = time.perf_counter()
+            self.marks[before] = self.now()
             result = method(*args, **kwargs)
             if after:
-                self.marks[after] = time.perf_counter()
+                self.marks[after] = self.now()
             return result
 
         setattr(owner, name, timed)
 
     def mark_once(self, name):
-        self.marks.setdefault(name, time.perf_counter())
+        if name not in self.marks:
+            self.marks[name] = self.now()
+
+    def now(self):
+        if self.pipe.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
 
     def token_done(self):
         self.forwards += 1
@@ -105,8 +111,14 @@ def bench_generate(report, options, dtype):
     if not (options.model / "model_index.json").exists():
         report.skip("generate", f"{options.model} is not a checkpoint (no model_index.json)")
         return
-    report.add("generate.load", time_runs(options.warm_up, options.repeat, lambda: open_pipeline(options.model, dtype)))
-    pipe = open_pipeline(options.model, dtype)
+    opened = []
+
+    def load():
+        opened.clear()
+        opened.append(open_pipeline(options.model, dtype, options.device))
+
+    report.add("generate.load", time_runs(options.warm_up, options.repeat, load))
+    pipe = opened[0]
     stages = Stages(pipe, options.steps)
     size = side_of(pipe, options)
     runs = [stages.draw(options.prompt, size) for _ in range(options.warm_up + options.repeat)][options.warm_up :]

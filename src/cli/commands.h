@@ -11,6 +11,7 @@ void add_generate(CLI::App& app, Command& run);
 void add_eval(CLI::App& app, Command& run);
 void add_inspect(CLI::App& app, Command& run);
 void add_serve(CLI::App& app, Command& run);
+void add_pull(CLI::App& app, Command& run);
 void add_quantize(CLI::App& app, Command& run);
 void add_train(CLI::App& app, Command& run);
 void add_keys(CLI::App& app, Command& run);

@@ -10,11 +10,13 @@
 #include "core/error.h"
 #include "core/listing.h"
 #include "core/safetensors.h"
+#include "hub/pulled.h"
 
 namespace glmimage::cli {
 
 void add_draw_options(CLI::App& command, DrawOptions& options) {
-  command.add_option("-m,--model", options.model, "Folder of a checkpoint")->capture_default_str();
+  command.add_option("-m,--model", options.model, "Folder of a checkpoint, or the name of a pulled one")
+      ->capture_default_str();
   command.add_option("--lora", options.loras,
                      "FILE[:SCALE]: an adapter and how strongly it works (1; may be negative); several times");
   command.add_option("--steps", options.steps, "Denoising steps")->capture_default_str();
@@ -46,7 +48,8 @@ void add_draw_options(CLI::App& command, DrawOptions& options) {
 PipelineOptions prepare(const DrawOptions& options) {
   set_threads(options.threads);
   const at::Device device = open_device(parse_device(options.device));
-  PipelineOptions out{.model = options.model, .device = device, .dtype = parse_dtype(options.dtype), .loras = {}};
+  PipelineOptions out{
+      .model = hub::find_model(options.model), .device = device, .dtype = parse_dtype(options.dtype), .loras = {}};
   out.memory = parse_memory(options.memory);
   out.largest.guidance_scale = options.guidance;
   for (const std::string& each : options.loras) out.loras.push_back(parse_lora(each));

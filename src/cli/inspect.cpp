@@ -15,6 +15,7 @@
 #include "core/json.h"
 #include "core/safetensors.h"
 #include "core/weight_files.h"
+#include "hub/pulled.h"
 #include "models/lora/file.h"
 #include "pipeline/request.h"
 
@@ -206,7 +207,7 @@ int inspect_picture(const fs::path& path, bool as_json) {
 }
 
 int inspect(const InspectOptions& options) {
-  const fs::path path = options.path;
+  const fs::path path = hub::find_model(options.path);
   if (is_picture(path)) return inspect_picture(path, options.json);
   std::vector<Part> parts;
   if (fs::is_directory(path)) {

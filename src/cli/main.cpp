@@ -17,6 +17,7 @@ using namespace glmimage;
 namespace {
 
 constexpr const char* kFooter = R"(Examples:
+  glm-image pull zai-org/GLM-Image
   glm-image generate --prompt 'a red apple on a green background' --output apple.png
   glm-image eval --count 20 --out out/eval
   glm-image inspect checkpoints/mini
@@ -49,6 +50,7 @@ int run_program(int argc, char** argv) {
   cli::add_generate(app, run);
   cli::add_eval(app, run);
   cli::add_inspect(app, run);
+  cli::add_pull(app, run);
   cli::add_quantize(app, run);
   cli::add_serve(app, run);
   cli::add_train(app, run);

@@ -13,6 +13,7 @@
 #include "core/error.h"
 #include "core/json.h"
 #include "eval/comparison.h"
+#include "hub/pulled.h"
 #include "pipeline/calibrate.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/quantise.h"
@@ -147,6 +148,7 @@ Calibration calibrate_source(const PipelineOptions& source, const std::vector<Ge
 
 int quantise(Options options) {
   watch_interrupts(Patience::steady);
+  options.work.source = hub::find_model(options.work.source.string());
   options.draw.model = options.work.source.string();
   const PipelineOptions source = prepare(options.draw);
   check_formats(options);

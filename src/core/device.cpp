@@ -1,5 +1,6 @@
 #include "core/device.h"
 
+#include <ATen/Context.h>
 #include <ATen/ops/ones.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/DeviceType.h>
@@ -151,6 +152,7 @@ at::Device open_device(const DeviceSpec& spec) {
       open_npu(spec);
     } else {
       load_library(spec);
+      at::globalContext().setAllowTF32CuDNN(false);  // float32 means float32, in convolutions as in products
     }
     probe(spec.device);
   } catch (const Error&) {

@@ -12,6 +12,7 @@
 
 #include "core/error.h"
 #include "core/listing.h"
+#include "core/staging.h"
 
 namespace glmimage {
 namespace {
@@ -66,12 +67,12 @@ std::string quantised_fault(const Parameter& p, const WeightFiles& files, Stored
   return fits ? "" : concat(scale.name, " is ", shape_text(scale.shape), ", expected (", out, ", groups of ", in, ")");
 }
 
-void load_quantised(const Parameter& p, const WeightFiles& files, Stored stored, at::Device device) {
+void load_quantised(const Parameter& p, const WeightFiles& files, Stored stored, Staging& staging) {
   const QuantisedNames names = quantised_names(p.name);
   const at::Tensor q = stored == Stored::int4 ? files.tensor(names.packed).view(at::kByte) : files.tensor(p.name);
   const at::Tensor scale = files.tensor(names.scale);
-  *p.tensor = q.to(device);
-  *p.scale = scale.to(device, scale.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat);
+  *p.tensor = staging.bring(q, q.scalar_type());
+  *p.scale = staging.bring(scale, scale.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat);
   if (!p.tensor->is_alias_of(q)) files.release(stored == Stored::int4 ? names.packed : p.name);
 }
 
@@ -132,17 +133,18 @@ void load_parameters(const ParameterList& list, const WeightFiles& files, const 
     append_faults(message, "unexpected", unexpected);
     throw Error(ErrorKind::checkpoint, message);
   }
+  Staging staging(placement.device);
   for (const Parameter& p : list) {
     const Stored form = stored_as(p, files);
     if (p.scale) *p.scale = at::Tensor();
     if (form == Stored::absent) continue;
     if (form != Stored::floats) {
-      load_quantised(p, files, form, placement.device);
+      load_quantised(p, files, form, staging);
       continue;
     }
     at::Tensor stored = files.tensor(p.name);
     // A no-op (still mapped, zero copies) when type and device already fit.
-    *p.tensor = stored.to(placement.device, placement.dtype.value_or(stored.scalar_type()));
+    *p.tensor = staging.bring(stored, placement.dtype.value_or(stored.scalar_type()));
     if (!p.tensor->is_alias_of(stored)) files.release(p.name);  // or file and copy would fill the memory twice
   }
 }

@@ -7,6 +7,7 @@
 
 #include "kernels/ascend/attention.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cuda/attention.h"
 #include "kernels/schema.h"
 
 namespace glmimage::kernels {
@@ -46,12 +47,39 @@ at::Tensor on_npu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
   return ascend::attend(q, k, v, scale.value_or(1 / std::sqrt(static_cast<double>(q.size(3)))), keys);
 }
 
+at::Tensor on_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const MaybeTensor& bias, bool causal,
+                   std::optional<double> scale, std::optional<int64_t> keys) {
+  const AttentionOptions options{
+      .mask = causal ? Mask::causal : Mask::none, .scale = scale, .bias = bias, .keys = keys};
+  return cuda::can_attend(q, k, v, options) ? cuda::attend(q, k, v, options)
+                                            : composition(q, k, v, bias, causal, scale, keys);
+}
+
+at::Tensor next_composition(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_cache,
+                            const at::Tensor& value_cache, int64_t length) {
+  key_cache.narrow(2, length, 1).copy_(k.detach());
+  value_cache.narrow(2, length, 1).copy_(v.detach());
+  return attention(q, key_cache, value_cache, {.keys = length + 1});
+}
+
+at::Tensor next_on_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_cache,
+                        const at::Tensor& value_cache, int64_t length) {
+  return cuda::can_attend_next(q, k, v, key_cache, value_cache, length)
+             ? cuda::attend_next(q, k, v, key_cache, value_cache, length)
+             : next_composition(q, k, v, key_cache, value_cache, length);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("attention(Tensor q, Tensor k, Tensor v, Tensor? bias, bool causal, float? scale, int? keys) -> Tensor");
   register_kernel(m, "attention", composition, on_cpu, composition);
   register_on_device(m, "attention", c10::DispatchKey::PrivateUse1, on_npu);
+  register_on_device(m, "attention", c10::DispatchKey::CUDA, on_cuda);
+  m.def(
+      "attend_next(Tensor q, Tensor k, Tensor v, Tensor(a!) key_cache, Tensor(b!) value_cache, int length) -> Tensor");
+  m.impl("attend_next", c10::DispatchKey::CompositeImplicitAutograd, next_composition);
+  register_on_device(m, "attend_next", c10::DispatchKey::CUDA, next_on_cuda);
 }
 
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const AttentionOptions& options) {
@@ -59,6 +87,14 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
       find_operator<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const MaybeTensor&, bool,
                                std::optional<double>, std::optional<int64_t>)>("glm_image::attention");
   return op.call(q, k, v, options.bias, options.mask == Mask::causal, options.scale, options.keys);
+}
+
+at::Tensor attend_next(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_cache,
+                       const at::Tensor& value_cache, int64_t length) {
+  static const auto op =
+      find_operator<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                               const at::Tensor&, int64_t)>("glm_image::attend_next");
+  return op.call(q, k, v, key_cache, value_cache, length);
 }
 
 }  // namespace glmimage::kernels

@@ -23,4 +23,10 @@ struct AttentionOptions {
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionOptions& options = {});
 
+// One more token behind `length` known ones: writes its k and v (B, Hkv, 1, D) into that slot of the caches
+// (B, Hkv, room, D), and attends from q (B, H, 1, D) over the length + 1 keys that are there then -> (B, H, 1, D).
+// Without history.
+at::Tensor attend_next(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_cache,
+                       const at::Tensor& value_cache, int64_t length);
+
 }  // namespace glmimage::kernels

@@ -77,11 +77,16 @@ at::Tensor quantised_on_npu(const at::Tensor& x, const at::Tensor& q, const at::
                                                  : quantised_composition(x, q, scale, bias);
 }
 
+at::Tensor linear_on_cuda(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
+  if (cuda::can_multiply_one(x, weight, bias)) return cuda::multiply_one(x, weight, bias);
+  return cuda::can_split(x, weight, bias) ? cuda::multiply_split(x, weight, bias) : at::linear(x, weight, bias);
+}
+
 at::Tensor quantised_on_cuda(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
                              const MaybeTensor& bias) {
-  if (cuda::can_multiply_bytes(x, q, scale, bias)) return cuda::multiply_bytes(x, q, scale, bias);
-  return cuda::can_multiply_tiles(x, q, scale, bias) ? cuda::multiply_tiles(x, q, scale, bias)
-                                                     : quantised_composition(x, q, scale, bias);
+  if (cuda::can_multiply_one(x, q, scale, bias)) return cuda::multiply_one(x, q, scale, bias);
+  check_quantised(x, q, scale);
+  return linear_on_cuda(x, dequantise(q, scale, x.scalar_type()), bias);
 }
 
 at::Tensor dequantise_composition(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {
@@ -93,6 +98,11 @@ at::Tensor dequantise_composition(const at::Tensor& q, const at::Tensor& scale, 
 at::Tensor dequantise_on_cpu(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {
   return cpu::can_dequantise(q, scale, dtype) ? cpu::dequantise(q, scale, dtype)
                                               : dequantise_composition(q, scale, dtype);
+}
+
+at::Tensor dequantise_on_cuda(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {
+  return cuda::can_dequantise(q, scale, dtype) ? cuda::dequantise(q, scale, dtype)
+                                               : dequantise_composition(q, scale, dtype);
 }
 
 // Two a byte, the first in the low half: (out, in) integers -8…7 -> (out, in / 2) uint8.
@@ -135,12 +145,14 @@ Quantised quantise_rows(const at::Tensor& weight, int64_t bits, int64_t size, co
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor");
   register_kernel(m, "linear", linear_composition, linear_on_cpu, linear_composition);
+  register_on_device(m, "linear", c10::DispatchKey::CUDA, linear_on_cuda);
   m.def("quantised_linear(Tensor x, Tensor q, Tensor scale, Tensor? bias) -> Tensor");
   register_kernel(m, "quantised_linear", quantised_composition, quantised_on_cpu, quantised_composition);
   register_on_device(m, "quantised_linear", c10::DispatchKey::PrivateUse1, quantised_on_npu);
   register_on_device(m, "quantised_linear", c10::DispatchKey::CUDA, quantised_on_cuda);
   m.def("dequantise(Tensor q, Tensor scale, ScalarType dtype) -> Tensor");
   register_kernel(m, "dequantise", dequantise_composition, dequantise_on_cpu, dequantise_on_cpu);
+  register_on_device(m, "dequantise", c10::DispatchKey::CUDA, dequantise_on_cuda);
 }
 
 int64_t input_width(const at::Tensor& q) { return of_four_bits(q) ? 2 * q.size(-1) : q.size(-1); }

@@ -22,8 +22,8 @@ int64_t input_width(const at::Tensor& q);  // `in`
 // x Wᵀ + b of such a matrix: x (…, in) of any float type, q and scale on its device, bias (out) of its type or nothing
 // -> (…, out) like x. Differentiable by x and bias. On a processor a few tokens never write W out, and add products in
 // float32. Many tokens of 8 bits with one scale a row are rounded to 8 bits too ("W8A8"), each in steps of its largest
-// value / 127, where no gradient is asked for and the processor multiplies bytes, or, for more than 16 of them, on an
-// accelerator: half the time of bfloat16. Else: dequantise, in x's type, and linear. q may be in its device's own form
+// value / 127, where no gradient is asked for and the processor multiplies bytes, or, for more than 16 of them, on
+// Ascend: half the time of bfloat16. Else: dequantise, in x's type, and linear. q may be in its device's own form
 // (device_form.h).
 at::Tensor quantised_linear(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale,
                             const std::optional<at::Tensor>& bias = std::nullopt);

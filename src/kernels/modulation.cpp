@@ -14,6 +14,7 @@
 #include <tuple>
 
 #include "kernels/cpu/modulation.h"
+#include "kernels/cuda/modulation.h"
 #include "kernels/schema.h"
 
 namespace glmimage::kernels {
@@ -159,6 +160,21 @@ TwoTensors gated_on_cpu_with_gradient(const Tensor& first, const Tensor& first_g
 // No tokens in front of x.
 Tensor none_before(const Tensor& x) { return x.new_empty({x.size(0), 0, x.size(2)}); }
 
+Tensor norm_on_cuda(const Tensor& first, const Tensor& first_shift, const Tensor& first_scale, const Tensor& second,
+                    const Tensor& shift, const Tensor& scale, double eps) {
+  const Modulated before{first, first_shift, first_scale}, after{second, shift, scale};
+  return cuda::can_norm(before, after) ? cuda::modulated_norm(before, after, eps)
+                                       : norm_composition(first, first_shift, first_scale, second, shift, scale, eps);
+}
+
+TwoTensors gated_on_cuda(const Tensor& first, const Tensor& first_gate, const Tensor& second, const Tensor& gate,
+                         const Tensor& update) {
+  const Gated before{first, first_gate}, after{second, gate};
+  if (!cuda::can_add(before, after, update)) return gated_composition(first, first_gate, second, gate, update);
+  const TokenPair out = cuda::gated_residual(before, after, update);
+  return {out.first, out.second};
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
@@ -166,9 +182,11 @@ TORCH_LIBRARY_FRAGMENT(glm_image, m) {
       "modulated_norm(Tensor first, Tensor first_shift, Tensor first_scale, Tensor second, Tensor shift, Tensor scale, "
       "float eps) -> Tensor");
   register_kernel(m, "modulated_norm", norm_composition, norm_on_cpu, norm_on_cpu_with_gradient);
+  register_on_device(m, "modulated_norm", c10::DispatchKey::CUDA, norm_on_cuda);
   m.def(
       "gated_residual(Tensor first, Tensor first_gate, Tensor second, Tensor gate, Tensor update) -> (Tensor, Tensor)");
   register_kernel(m, "gated_residual", gated_composition, gated_on_cpu, gated_on_cpu_with_gradient);
+  register_on_device(m, "gated_residual", c10::DispatchKey::CUDA, gated_on_cuda);
 }
 
 Tensor modulated_norm(const Modulated& first, const Modulated& second, double eps) {

@@ -10,6 +10,7 @@
 
 #include "kernels/ascend/rms_norm.h"
 #include "kernels/cpu/rms_norm.h"
+#include "kernels/cuda/rms_norm.h"
 #include "kernels/schema.h"
 
 namespace glmimage::kernels {
@@ -51,17 +52,71 @@ at::Tensor on_npu(const at::Tensor& x, const at::Tensor& weight, double eps) {
   return ascend::can_norm(x, weight) ? ascend::rms_norm(x, weight, eps) : composition(x, weight, eps);
 }
 
+at::Tensor on_cuda(const at::Tensor& x, const at::Tensor& weight, double eps) {
+  return cuda::can_norm(x, weight) ? cuda::rms_norm(x, weight, eps) : composition(x, weight, eps);
+}
+
+at::Tensor add_composition(const at::Tensor& x, const at::Tensor& update, const at::Tensor& weight, double eps) {
+  return x.add(rms_norm(update, weight, eps));
+}
+
+at::Tensor add_on_cuda(const at::Tensor& x, const at::Tensor& update, const at::Tensor& weight, double eps) {
+  return cuda::can_add_normed(x, update, weight) ? cuda::add_normed(x, update, weight, eps)
+                                                 : add_composition(x, update, weight, eps);
+}
+
+using TwoTensors = std::tuple<at::Tensor, at::Tensor>;
+
+TwoTensors add_then_norm_composition(const at::Tensor& x, const at::Tensor& update, const at::Tensor& weight,
+                                     const at::Tensor& next_weight, double eps) {
+  const at::Tensor sum = add_composition(x, update, weight, eps);
+  return {sum, rms_norm(sum, next_weight, eps)};
+}
+
+TwoTensors add_then_norm_on_cuda(const at::Tensor& x, const at::Tensor& update, const at::Tensor& weight,
+                                 const at::Tensor& next_weight, double eps) {
+  if (!cuda::can_add_normed(x, update, weight) || !cuda::can_norm(x, next_weight)) {
+    return add_then_norm_composition(x, update, weight, next_weight, eps);
+  }
+  const auto [sum, normed] = cuda::add_normed_then_norm(x, update, weight, next_weight, eps);
+  return {sum, normed};
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("rms_norm(Tensor x, Tensor weight, float eps) -> Tensor");
   register_kernel(m, "rms_norm", composition, on_cpu, on_cpu_with_gradient);
   register_on_device(m, "rms_norm", c10::DispatchKey::PrivateUse1, on_npu);
+  register_on_device(m, "rms_norm", c10::DispatchKey::CUDA, on_cuda);
+  m.def("add_normed(Tensor x, Tensor update, Tensor weight, float eps) -> Tensor");
+  m.impl("add_normed", c10::DispatchKey::CompositeImplicitAutograd, add_composition);
+  register_on_device(m, "add_normed", c10::DispatchKey::CUDA, add_on_cuda);
+  m.def(
+      "add_normed_then_norm(Tensor x, Tensor update, Tensor weight, Tensor next_weight, float eps) -> (Tensor, "
+      "Tensor)");
+  m.impl("add_normed_then_norm", c10::DispatchKey::CompositeImplicitAutograd, add_then_norm_composition);
+  register_on_device(m, "add_normed_then_norm", c10::DispatchKey::CUDA, add_then_norm_on_cuda);
 }
 
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   static const auto op = find_operator<at::Tensor(const at::Tensor&, const at::Tensor&, double)>("glm_image::rms_norm");
   return op.call(x, weight, eps);
+}
+
+at::Tensor add_normed(const at::Tensor& x, const at::Tensor& update, const at::Tensor& weight, double eps) {
+  static const auto op = find_operator<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, double)>(
+      "glm_image::add_normed");
+  return op.call(x, update, weight, eps);
+}
+
+SumAndNormed add_normed_then_norm(const at::Tensor& x, const at::Tensor& update, const at::Tensor& weight,
+                                  const at::Tensor& next_weight, double eps) {
+  static const auto op =
+      find_operator<TwoTensors(const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, double)>(
+          "glm_image::add_normed_then_norm");
+  auto [sum, normed] = op.call(x, update, weight, next_weight, eps);
+  return {sum, normed};
 }
 
 }  // namespace glmimage::kernels

@@ -10,4 +10,14 @@ namespace glmimage::kernels {
 // fused operator may multiply before it casts.
 at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
 
+// x + rms_norm(update, weight): x and update (…, C), alike.
+at::Tensor add_normed(const at::Tensor& x, const at::Tensor& update, const at::Tensor& weight, double eps);
+
+struct SumAndNormed {
+  at::Tensor sum, normed;
+};
+// The same sum, and rms_norm(sum, next_weight).
+SumAndNormed add_normed_then_norm(const at::Tensor& x, const at::Tensor& update, const at::Tensor& weight,
+                                  const at::Tensor& next_weight, double eps);
+
 }  // namespace glmimage::kernels

@@ -2,11 +2,13 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/layer_norm.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
 #include "kernels/ascend/rope.h"
 #include "kernels/cpu/rope.h"
+#include "kernels/cuda/rope.h"
 #include "kernels/schema.h"
 
 namespace glmimage::kernels {
@@ -50,18 +52,40 @@ at::Tensor on_npu(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& 
   return ascend::can_turn(x, cos, sin) ? ascend::turn(x, cos, sin) : composition(x, cos, sin);
 }
 
+at::Tensor on_cuda(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+  return cuda::can_turn(x, cos, sin) ? cuda::turn(x, cos, sin, std::nullopt) : composition(x, cos, sin);
+}
+
+at::Tensor normed_composition(const at::Tensor& x, double eps, const at::Tensor& cos, const at::Tensor& sin) {
+  return rope(at::layer_norm(x, {x.size(-1)}, {}, {}, eps), cos, sin);
+}
+
+at::Tensor normed_on_cuda(const at::Tensor& x, double eps, const at::Tensor& cos, const at::Tensor& sin) {
+  return cuda::can_turn(x, cos, sin) ? cuda::turn(x, cos, sin, eps) : normed_composition(x, eps, cos, sin);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("rope(Tensor x, Tensor cos, Tensor sin) -> Tensor");
   register_kernel(m, "rope", composition, on_cpu, on_cpu_with_gradient);
   register_on_device(m, "rope", c10::DispatchKey::PrivateUse1, on_npu);
+  register_on_device(m, "rope", c10::DispatchKey::CUDA, on_cuda);
+  m.def("normed_rope(Tensor x, float eps, Tensor cos, Tensor sin) -> Tensor");
+  m.impl("normed_rope", c10::DispatchKey::CompositeImplicitAutograd, normed_composition);
+  register_on_device(m, "normed_rope", c10::DispatchKey::CUDA, normed_on_cuda);
 }
 
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
   static const auto op =
       find_operator<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&)>("glm_image::rope");
   return op.call(x, cos, sin);
+}
+
+at::Tensor normed_rope(const at::Tensor& x, double eps, const at::Tensor& cos, const at::Tensor& sin) {
+  static const auto op = find_operator<at::Tensor(const at::Tensor&, double, const at::Tensor&, const at::Tensor&)>(
+      "glm_image::normed_rope");
+  return op.call(x, eps, cos, sin);
 }
 
 }  // namespace glmimage::kernels

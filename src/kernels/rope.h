@@ -10,4 +10,7 @@ namespace glmimage::kernels {
 // (RoFormer); pairing as in GPT-NeoX.
 at::Tensor rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin);
 
+// The same of every head after a layer norm without weights over D.
+at::Tensor normed_rope(const at::Tensor& x, double eps, const at::Tensor& cos, const at::Tensor& sin);
+
 }  // namespace glmimage::kernels

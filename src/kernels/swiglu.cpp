@@ -8,6 +8,7 @@
 
 #include "kernels/ascend/swiglu.h"
 #include "kernels/cpu/swiglu.h"
+#include "kernels/cuda/swiglu.h"
 #include "kernels/schema.h"
 
 namespace glmimage::kernels {
@@ -45,12 +46,17 @@ at::Tensor on_npu(const at::Tensor& gate_up) {
   return ascend::can_gate(gate_up) ? ascend::swiglu(gate_up) : composition(gate_up);
 }
 
+at::Tensor on_cuda(const at::Tensor& gate_up) {
+  return cuda::can_gate(gate_up) ? cuda::swiglu(gate_up) : composition(gate_up);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(glm_image, m) {
   m.def("swiglu(Tensor gate_up) -> Tensor");
   register_kernel(m, "swiglu", composition, on_cpu, on_cpu_with_gradient);
   register_on_device(m, "swiglu", c10::DispatchKey::PrivateUse1, on_npu);
+  register_on_device(m, "swiglu", c10::DispatchKey::CUDA, on_cuda);
 }
 
 at::Tensor swiglu(const at::Tensor& gate_up) {

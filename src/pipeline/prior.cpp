@@ -85,12 +85,16 @@ constexpr int64_t kAhead = 16;
 at::Tensor draw_ahead(const ArModel& model, const Start& start, const SamplerOptions& sampling,
                       at::Generator& generator, Progress* progress) {
   ArDecoder decoder(model, start.cache, start.rope);
+  const auto noise_from = [&](int64_t done) {
+    return draw_noise(std::min(kAhead, start.count - done), start.logits.size(1), sampling, generator);
+  };
   at::Tensor output = at::empty({1, start.count}, at::kLong);  // (1, N)
   at::Tensor logits = start.logits;                            // (1, Vv)
+  at::Tensor next_noise = noise_from(0);                       // (ahead, Vv), on the CPU
   for (int64_t done = 0; done < start.count;) {
-    const int64_t ahead = std::min(kAhead, start.count - done);
-    const at::Tensor noise = draw_noise(ahead, logits.size(1), sampling, generator).to(logits.device());  // (ahead, Vv)
-    const at::Tensor drawn = at::empty({ahead}, decoder.id().options());                                  // (ahead)
+    const at::Tensor noise = next_noise.to(logits.device());  // (ahead, Vv)
+    const int64_t ahead = noise.size(0);
+    const at::Tensor drawn = at::empty({ahead}, decoder.id().options());  // (ahead)
     for (int64_t i = 0; i < ahead; ++i) {
       const at::Tensor id = sample_in_place(logits, noise.narrow(0, i, 1), sampling, model.config.codebook_size);
       drawn.narrow(0, i, 1).copy_(id);
@@ -98,6 +102,7 @@ at::Tensor draw_ahead(const ArModel& model, const Start& start, const SamplerOpt
       decoder.feed(id.clamp_min(0));
       logits = decoder.logits();
     }
+    if (done + ahead < start.count) next_noise = noise_from(done + ahead);  // while the device works
     output.narrow(1, done, ahead).copy_(drawn.unsqueeze(0));
     check_drawn(output.narrow(1, done, ahead));
     for (int64_t i = 0; i < ahead; ++i) step(progress, Stage::visual_tokens, ++done, start.count);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 #include <map>
 
@@ -16,8 +17,14 @@ namespace {
 
 using test::GoldenCase;
 
-constexpr double kTolerance = 1e-4;
 constexpr double kPictureDecibels = 50;
+
+// GLM_IMAGE_TEST_DEVICE=cuda runs the suite on an accelerator, in float32 too; its sums are in other orders.
+std::string device() {
+  const char* chosen = std::getenv("GLM_IMAGE_TEST_DEVICE");
+  return chosen && *chosen ? chosen : "cpu";
+}
+double tolerance() { return device() == "cpu" ? 1e-4 : 1e-3; }
 
 class Parity : public ::testing::TestWithParam<GoldenCase> {
  protected:
@@ -29,10 +36,11 @@ class Parity : public ::testing::TestWithParam<GoldenCase> {
     std::printf("lowest agreement of pictures: %.1f dB\n", lowest_psnr);
   }
 
-  static void expect_close(const std::string& kind, const at::Tensor& actual, const at::Tensor& expected) {
+  static void expect_close(const std::string& kind, const at::Tensor& actual, const at::Tensor& expected,
+                           double tolerated = tolerance()) {
     const double error = test::relative_error(actual.to(at::kFloat), expected.to(at::kFloat));
     largest[kind] = std::max(largest[kind], error);
-    EXPECT_LE(error, kTolerance) << kind;
+    EXPECT_LE(error, tolerated) << kind;
   }
 };
 
@@ -46,7 +54,10 @@ TEST(ParityCases, AreAllThere) { EXPECT_GE(test::golden_cases().size(), 27u); }
 TEST_P(Parity, EveryStageIsTheReferences) {
   const auto folder = test::scratch_folder();
   const auto picture = folder / "picture.png", trace_file = folder / "trace.safetensors";
-  const auto result = test::run_process(test::glm_image(GetParam().arguments(picture, trace_file)));
+  std::vector<std::string> arguments = GetParam().arguments(picture, trace_file);
+  for (const std::string& each : {std::string("--device"), device()}) arguments.push_back(each);
+  if (device() != "cpu") arguments.insert(arguments.end(), {"--dtype", "float32"});
+  const auto result = test::run_process(test::glm_image(arguments));
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const SafetensorsFile trace = SafetensorsFile::open(trace_file), expected = GetParam().tensors();
 
@@ -59,7 +70,10 @@ TEST_P(Parity, EveryStageIsTheReferences) {
   for (size_t i = 0; i < GetParam().settings["pictures"].size(); ++i) {
     const std::string reference = concat("references.", i);
     expect_same(reference, trace.tensor(reference + ".token_ids"), expected.tensor(reference + ".token_ids"));
-    expect_close("references.latents", trace.tensor(reference + ".latents"), expected.tensor(reference + ".latents"));
+    // The reference sums this float32 in the order of its processor: an exact sum is 3e-3 away (docs/numerics.md).
+    const double agreed = device() == "cpu" ? 1e-4 : 5e-3;
+    expect_close("references.latents", trace.tensor(reference + ".latents"), expected.tensor(reference + ".latents"),
+                 agreed);
   }
   expect_close("glyph.embeds", trace.tensor("glyph.embeds"), expected.tensor("glyph.embeds"));
   expect_close("latents", trace.tensor("latents"), expected.tensor("latents"));

@@ -245,7 +245,7 @@ class AscendProducts : public Ascend {
     if (p.bias) bias = drawn({24}, 8).to(p.type);
     at::Tensor expected = x.to(at::kFloat).matmul(matrix_of(few).t());
     if (bias) expected = expected + bias->to(at::kFloat);
-    const Quantised there = device_form({few.q.to(npu.device()), few.scale.to(npu.device())}, p.type, Tokens::many);
+    const Quantised there = device_form({few.q.to(npu.device()), few.scale.to(npu.device())}, p.type);
     if (bias) bias = bias->to(npu.device());
     const at::Tensor moved = x.to(npu.device());
     npu.reset_counts();
@@ -295,7 +295,7 @@ TEST_F(AscendProducts, WhatDoesNotFitIsWrittenOut) {
 // The device's form says the same, also where the operator cannot take the tokens.
 TEST_F(AscendProducts, SignedHalves) {
   const Quantised few = quantise(drawn({24, 128}, 6), 4, 32);
-  const Quantised there = device_form({few.q.to(npu.device()), few.scale.to(npu.device())}, at::kHalf, Tokens::few);
+  const Quantised there = device_form({few.q.to(npu.device()), few.scale.to(npu.device())}, at::kHalf);
   EXPECT_EQ(there.q.scalar_type(), at::kInt);
   EXPECT_EQ(there.q.sizes(), (std::vector<int64_t>{24, 16}));
   EXPECT_EQ(there.q.nbytes(), few.q.nbytes());
@@ -307,8 +307,8 @@ TEST_F(AscendProducts, SignedHalves) {
                                  quantised_linear(x, few.q, few.scale)),
             1e-6);
   EXPECT_EQ(npu.ops("npu::npu_weight_quant_batchmatmul"), 0) << "float32 tokens";
-  EXPECT_EQ(device_form(there, at::kHalf, Tokens::few).q.data_ptr(), there.q.data_ptr()) << "made once";
-  EXPECT_EQ(device_form(few, at::kHalf, Tokens::few).q.data_ptr(), few.q.data_ptr()) << "a processor's stay";
+  EXPECT_EQ(device_form(there, at::kHalf).q.data_ptr(), there.q.data_ptr()) << "made once";
+  EXPECT_EQ(device_form(few, at::kHalf).q.data_ptr(), few.q.data_ptr()) << "a processor's stay";
 }
 
 // Another version's schema: what it adds with a default is filled in, what it adds without, or misses, is refused.

@@ -172,7 +172,7 @@ TEST_F(Decoding, FewBitsOnADevice) {
     quantise(bits, 32);
     const at::Tensor expected = teacher_forced();
     move(npu.device(), at::kBFloat16);
-    take_device_form(parameters, kernels::Tokens::few);
+    take_device_form(parameters);
     EXPECT_EQ(model.layers[0].attention.q.weight.scalar_type(), bits == 4 ? at::kInt : at::kChar);
     EXPECT_LT(test::relative_error(decode(Fill::host), expected), 5e-2) << "apart";
     model.fuse();

@@ -1,126 +1,136 @@
 #include "kernels/cuda/linear.h"
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/_convert_weight_to_int4pack.h>
-#include <ATen/ops/_int_mm.h>
-#include <ATen/ops/_weight_int4pack_mm.h>
-#include <ATen/ops/addcmul.h>
-#include <ATen/ops/as_strided.h>
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/stack.h>
+#include <ATen/ops/mm.h>
 
 #include <vector>
 
-#include "kernels/device_operator.h"
+#include "kernels/cuda/arguments.h"
+#include "kernels/cuda/runtime.h"
+#include "kernels/linear.h"
 
-// Limits: pytorch v2.11, aten/src/ATen/native/cuda/Blas.cpp (_int_mm_out_cuda) and cuda/int4mm.cu.
 namespace glmimage::kernels::cuda {
 namespace {
 
 using MaybeTensor = std::optional<at::Tensor>;
 
-constexpr int64_t kFewTokens = 16;
+constexpr Kernel kFloats{"linear", "vector_floats"}, kBytes{"linear", "vector_bytes"},
+    kHalves{"linear", "vector_halves"}, kFromBytes{"linear", "dequantise_bytes"},
+    kFromHalves{"linear", "dequantise_halves"};
+constexpr int kThreads = 128, kWarps = kThreads / 32, kDequantiseThreads = 256, kDequantised = 16;
+constexpr int64_t kWholeRows = 128;  // of a tile of the library's products
 
-bool no_gradient(const at::Tensor& x, const MaybeTensor& bias) {
-  return !asks_for_gradient({x, bias.value_or(at::Tensor())});
+bool is_one_token(const at::Tensor& x, int64_t in, const MaybeTensor& bias) {
+  return x.dim() >= 1 && x.size(-1) == in && x.numel() == in && x.is_contiguous() && in_chunks(x) &&
+         (!bias || (bias->is_contiguous() && serves({x, *bias})));
 }
 
-int64_t tokens(const at::Tensor& x) { return x.size(-1) == 0 ? 0 : x.numel() / x.size(-1); }
+bool is_matrix(const at::Tensor& weight) {
+  return weight.dim() == 2 && weight.numel() > 0 && weight.is_contiguous() && in_chunks(weight);
+}
 
-bool are_tiles(const at::Tensor& q) { return q.scalar_type() == at::kInt && q.dim() == 4; }
+// Integers with scales whose groups are covered by whole loads of `values`.
+bool is_quantised(const at::Tensor& q, const at::Tensor& scale, int64_t values) {
+  const bool bytes = q.scalar_type() == at::kChar, halves = q.scalar_type() == at::kByte;
+  const bool scales = scale.dim() == 2 && scale.is_contiguous() && scale.device() == q.device() &&
+                      (scale.scalar_type() == at::kFloat || scale.scalar_type() == at::kBFloat16);
+  if (!(bytes || halves) || !scales || !is_matrix(q) || scale.size(0) != q.size(0) || scale.size(1) < 1) return false;
+  const int64_t in = input_width(q);
+  return in % scale.size(1) == 0 && in / scale.size(1) % values == 0;
+}
 
-at::Tensor rows(const at::Tensor& x) { return x.reshape({-1, x.size(-1)}).contiguous(); }
-
-at::Tensor shaped_like(const at::Tensor& y, const at::Tensor& x) {
+at::Tensor start_vector(const Kernel& kernel, int64_t rows_of_a_warp, const at::Tensor& x, const at::Tensor& weight,
+                        const MaybeTensor& scale, const MaybeTensor& bias) {
+  const int64_t out = weight.size(0);
   std::vector<int64_t> shape = x.sizes().vec();
-  shape.back() = y.size(-1);
-  return y.view(shape);
+  shape.back() = out;
+  const at::Tensor y = at::empty(shape, x.options());
+  const VectorArguments arguments{.x = x.const_data_ptr(),
+                                  .weight = weight.const_data_ptr(),
+                                  .scale = scale ? scale->const_data_ptr() : nullptr,
+                                  .bias = bias ? bias->const_data_ptr() : nullptr,
+                                  .y = y.mutable_data_ptr(),
+                                  .in = static_cast<int>(x.size(-1)),
+                                  .out = static_cast<int>(out),
+                                  .groups = scale ? static_cast<int>(scale->size(1)) : 1,
+                                  .scale_is_float = scale && scale->scalar_type() == at::kFloat};
+  const int64_t rows = rows_of_a_warp * kWarps;
+  runtime().start(
+      kernel, {.device = x.device(), .type = x.scalar_type(), .blocks = (out + rows - 1) / rows, .threads = kThreads},
+      &arguments);
+  return y;
 }
 
-// Tiles of 16 columns that stand behind each other: more make wider loads.
-int64_t inner_tiles(int64_t columns) {
-  for (const int64_t count : {8, 4, 2}) {
-    if (columns % (16 * count) == 0) return count;
+// (rows, in) -> y (rows, out), which is written.
+void product_into(at::Tensor y, const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
+  if (bias) {
+    at::addmm_out(y, *bias, x, weight.t());
+  } else {
+    at::mm_out(y, x, weight.t());
   }
-  return 0;
-}
-
-// The scales and zeros of with_zeros, or anew of other scales: (groups, out, 2).
-at::Tensor scales_and_zeros(const at::Tensor& scale) {
-  const int64_t out = scale.size(0), groups = scale.size(1);
-  const bool beside_zeros =
-      scale.scalar_type() == at::kBFloat16 && scale.stride(0) == 2 && (groups == 1 || scale.stride(1) == 2 * out);
-  const at::Tensor laid_out = beside_zeros ? scale : with_zeros(scale);
-  return laid_out.as_strided({groups, out, 2}, {2 * out, 2, 1});
 }
 
 }  // namespace
 
-bool can_multiply_bytes(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale, const MaybeTensor& bias) {
-  return q.scalar_type() == at::kChar && q.dim() == 2 && scale.dim() == 2 && scale.size(1) == 1 &&
-         scale.size(0) == q.size(0) && at::isFloatingType(x.scalar_type()) && x.dim() >= 1 && x.size(-1) == q.size(1) &&
-         q.size(0) % 8 == 0 && q.size(1) % 8 == 0 && q.is_contiguous() && tokens(x) > kFewTokens &&
-         no_gradient(x, bias);
+bool can_split(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
+  constexpr int64_t kMany = 2048;
+  if (x.dim() < 2 || x.size(-1) == 0 || !x.is_contiguous() || !serves({x, weight}) || weight.dim() != 2) return false;
+  if (bias && !serves({x, *bias})) return false;
+  const int64_t rows = x.numel() / x.size(-1);
+  return x.scalar_type() != at::kFloat && rows >= kMany && rows % kWholeRows != 0;
 }
 
-at::Tensor multiply_bytes(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale, const MaybeTensor& bias) {
-  const at::Tensor wide = rows(x).to(at::kFloat);                                                     // (M, in)
-  const at::Tensor token_scale = wide.abs().amax({-1}, /*keepdim=*/true).div(127).clamp_min(1e-30f);  // (M, 1)
-  const at::Tensor bytes = wide.div(token_scale).round().to(at::kChar);                               // (M, in)
-  const at::Tensor sums = at::_int_mm(bytes, q.t()) * token_scale;  // (M, out) float32
-  const at::Tensor row_scale = scale.view({1, -1}).to(at::kFloat);  // (1, out)
-  const at::Tensor y = bias ? at::addcmul(bias->to(at::kFloat), sums, row_scale) : sums * row_scale;
-  return shaped_like(y.to(x.scalar_type()), x);
+at::Tensor multiply_split(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
+  const at::Tensor rows = x.view({-1, x.size(-1)});
+  const at::Tensor y = at::empty({rows.size(0), weight.size(0)}, x.options());
+  const int64_t rest = rows.size(0) % kWholeRows, whole = rows.size(0) - rest;
+  product_into(y.narrow(0, 0, whole), rows.narrow(0, 0, whole), weight, bias);
+  product_into(y.narrow(0, whole, rest), rows.narrow(0, whole, rest), weight, bias);
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() = weight.size(0);
+  return y.view(shape);
 }
 
-bool can_tile(const at::Tensor& q, const at::Tensor& scale) {
-  if (q.scalar_type() != at::kByte || q.dim() != 2 || scale.dim() != 2 || scale.size(0) != q.size(0)) return false;
-  const int64_t in = 2 * q.size(1), groups = scale.size(1);
-  if (q.size(0) % 8 != 0 || inner_tiles(in) == 0 || groups < 1 || in % groups != 0) return false;
-  const int64_t group = in / groups;
-  return group == 32 || group == 64 || group == 128 || group == 256;
+bool can_multiply_one(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
+  return serves({x, weight}) && is_matrix(weight) && is_one_token(x, weight.size(1), bias);
 }
 
-at::Tensor tiles(const at::Tensor& q) {
-  // The operator wants the first of two values in the high half of a byte; ours is in the low one.
-  const at::Tensor swapped = q.bitwise_left_shift(4).bitwise_or(q.bitwise_right_shift(4));
-  return at::_convert_weight_to_int4pack(swapped.contiguous(), inner_tiles(2 * q.size(1)));
+at::Tensor multiply_one(const at::Tensor& x, const at::Tensor& weight, const MaybeTensor& bias) {
+  return start_vector(kFloats, kFloatRows, x, weight, std::nullopt, bias);
 }
 
-at::Tensor from_tiles(const at::Tensor& q) {
-  // A word of lane t holds row t / 4 of eight and, of two tiles of 16 columns, the columns 8i + 2(t mod 4) + h: value i
-  // of half h stands at the bits 4i + 16h.
-  const int64_t out = 8 * q.size(0), outer = q.size(1), words = q.size(3);
-  std::vector<at::Tensor> bytes;
-  for (int64_t i = 0; i < 4; ++i) {
-    const at::Tensor even = q.bitwise_right_shift(4 * i).bitwise_and(15);
-    const at::Tensor odd = q.bitwise_right_shift(4 * i + 16).bitwise_and(15);
-    bytes.push_back(odd.bitwise_left_shift(4).bitwise_or(even).to(at::kByte));
-  }
-  return at::stack(bytes, -1)                  // (out/8, outer, 32, words, 4)
-      .view({out / 8, outer, 8, 4, words, 4})  // 32 lanes: 8 rows, 4 pairs of columns
-      .permute({0, 2, 1, 4, 5, 3})             // (out/8, 8, outer, words, 4, 4)
-      .reshape({out, outer * words * 16});     // 16 bytes to two tiles
+bool can_multiply_one(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale, const MaybeTensor& bias) {
+  const int64_t values = q.scalar_type() == at::kByte ? 32 : 16;
+  return serves({x}) && q.device() == x.device() && is_quantised(q, scale, values) &&
+         is_one_token(x, input_width(q), bias);
 }
 
-at::Tensor with_zeros(const at::Tensor& scale) {
-  const int64_t out = scale.size(0), groups = scale.size(1);
-  const at::Tensor both = at::empty({groups, out, 2}, scale.options().dtype(at::kBFloat16));
-  both.zero_();
-  const at::Tensor view = both.select(2, 0).t();  // (out, groups)
-  view.copy_(scale);
-  return view;
+at::Tensor multiply_one(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale, const MaybeTensor& bias) {
+  return start_vector(q.scalar_type() == at::kByte ? kHalves : kBytes, kFewBitRows, x, q, scale, bias);
 }
 
-bool can_multiply_tiles(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale, const MaybeTensor& bias) {
-  return are_tiles(q) && x.scalar_type() == at::kBFloat16 && x.dim() >= 1 && x.size(-1) == q.size(1) * 32 * q.size(3) &&
-         scale.dim() == 2 && scale.size(0) == 8 * q.size(0) && q.is_contiguous() && tokens(x) >= 1 &&
-         tokens(x) <= kFewTokens && no_gradient(x, bias);
+bool can_dequantise(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {
+  const bool floats = dtype == at::kBFloat16 || dtype == at::kHalf || dtype == at::kFloat;
+  return floats && runtime().serves(q.device()) && is_quantised(q, scale, kDequantised);
 }
 
-at::Tensor multiply_tiles(const at::Tensor& x, const at::Tensor& q, const at::Tensor& scale, const MaybeTensor& bias) {
-  const at::Tensor y = at::_weight_int4pack_mm(rows(x), q, x.size(-1) / scale.size(1), scales_and_zeros(scale));
-  return shaped_like(bias ? y + *bias : y, x);
+at::Tensor dequantise(const at::Tensor& q, const at::Tensor& scale, at::ScalarType dtype) {
+  const int64_t in = input_width(q);
+  const at::Tensor y = at::empty({q.size(0), in}, q.options().dtype(dtype));
+  const DequantiseArguments arguments{.q = q.const_data_ptr(),
+                                      .scale = scale.const_data_ptr(),
+                                      .y = y.mutable_data_ptr(),
+                                      .values = y.numel(),
+                                      .in = static_cast<int>(in),
+                                      .groups = static_cast<int>(scale.size(1)),
+                                      .scale_is_float = scale.scalar_type() == at::kFloat};
+  constexpr int64_t kBlock = kDequantised * kDequantiseThreads;
+  runtime().start(
+      q.scalar_type() == at::kByte ? kFromHalves : kFromBytes,
+      {.device = q.device(), .type = dtype, .blocks = (y.numel() + kBlock - 1) / kBlock, .threads = kDequantiseThreads},
+      &arguments);
+  return y;
 }
 
 }  // namespace glmimage::kernels::cuda

@@ -4,7 +4,6 @@
 
 #include "core/error.h"
 #include "kernels/attention.h"
-#include "kernels/device_form.h"
 #include "kernels/rope.h"
 #include "kernels/swiglu.h"
 
@@ -45,10 +44,7 @@ void ArAttention::fuse() {
     }
   };
   join(&Linear::weight);
-  if (q.quantised()) {
-    join(&Linear::scale);
-    qkv.scale = kernels::device_scale(qkv.weight, qkv.scale);
-  }
+  if (q.quantised()) join(&Linear::scale);
   if (q.has_bias) join(&Linear::bias);
 }
 
@@ -91,21 +87,27 @@ at::Tensor ArAttention::attend_prompt(const Projected& p, const ArContext& conte
 }
 
 at::Tensor ArAttention::attend_cached(const Projected& p, const ArContext& context, int64_t layer) const {
-  const KvCache& cache = *context.cache;
-  kernels::AttentionOptions options;
-  options.bias = context.bias;
-  if (cache.fill() == Fill::host) options.keys = cache.length() + 1;
-  at::Tensor y =
-      kernels::attention(p.q.transpose(1, 2), cache.keys(layer), cache.values(layer), options);  // (B, Hq, 1, hd)
+  KvCache& cache = *context.cache;
+  const at::Tensor q = p.q.transpose(1, 2), k = p.k.transpose(1, 2), v = p.v.transpose(1, 2);  // (B, H, 1, hd)
+  at::Tensor y;                                                                                // (B, Hq, 1, hd)
+  if (cache.fill() == Fill::host && !context.bias) {
+    y = kernels::attend_next(q, k, v, cache.keys(layer), cache.values(layer), cache.length());
+  } else {
+    cache.write(layer, k, v);
+    kernels::AttentionOptions options;
+    options.bias = context.bias;
+    if (cache.fill() == Fill::host) options.keys = cache.length() + 1;
+    y = kernels::attention(q, cache.keys(layer), cache.values(layer), options);
+  }
   return y.reshape({p.q.size(0), 1, heads * head_dim});
 }
 
 at::Tensor ArAttention::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context,
                                    int64_t layer) const {
   const Projected p = project(x, rope);
+  if (context.cache && context.cache->length() > 0) return output(attend_cached(p, context, layer));
   if (context.cache) context.cache->write(layer, p.k.transpose(1, 2), p.v.transpose(1, 2));
-  const bool continues = context.cache && context.cache->length() > 0;
-  return output(continues ? attend_cached(p, context, layer) : attend_prompt(p, context));
+  return output(attend_prompt(p, context));
 }
 
 ArMlp::ArMlp(const ArConfig& c)
@@ -137,8 +139,9 @@ void ArLayer::list(ParameterList& list, const std::string& prefix, double init_s
 }
 
 at::Tensor ArLayer::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context, int64_t layer) const {
-  at::Tensor y = x.add(attention_output_norm(attention(attention_input_norm(x), rope, context, layer)));  // (B, T, D)
-  return y.add(mlp_output_norm(mlp(mlp_input_norm(y))));
+  const at::Tensor mixed = attention(attention_input_norm(x), rope, context, layer);  // (B, T, D)
+  const auto [y, normed] = add_normed_then_norm(x, mixed, attention_output_norm, mlp_input_norm);
+  return add_normed(y, mlp(normed), mlp_output_norm);
 }
 
 }  // namespace glmimage

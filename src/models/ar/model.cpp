@@ -52,7 +52,7 @@ ArModel ArModel::open(const std::filesystem::path& folder, const Placement& plac
   ParameterList parameters;
   model.list(parameters);
   load_parameters(parameters, WeightFiles::open(folder), placement, ar_ignored_prefixes());
-  take_device_form(parameters, kernels::Tokens::few);
+  take_device_form(parameters);
   return model;
 }
 

@@ -73,7 +73,7 @@ void DitBlock::list(ParameterList& list, const std::string& prefix) {
 
 at::Tensor DitBlock::normed_heads(const Linear& projection, const at::Tensor& x, const DitRope& rope) const {
   const at::Tensor split = projection(x).unflatten(-1, {heads, head_dim});  // (B, tokens, heads, head_dim)
-  return kernels::rope(layer_norm(split, kNormEps), rope.cos, rope.sin);
+  return kernels::normed_rope(split, kNormEps, rope.cos, rope.sin);
 }
 
 KeyValue DitBlock::project(const at::Tensor& joint, const DitRope& rope) const {

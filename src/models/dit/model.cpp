@@ -63,7 +63,7 @@ DitModel DitModel::open(const std::filesystem::path& folder, const Placement& pl
   ParameterList list;
   model.list(list);
   load_parameters(list, WeightFiles::open(folder), placement);
-  take_device_form(list, kernels::Tokens::many);
+  take_device_form(list);
   return model;
 }
 

@@ -102,7 +102,7 @@ GlyphEncoder GlyphEncoder::open(const std::filesystem::path& folder, const Place
   ParameterList list;
   model.list(list, files.has(kEmbedTokens) ? kEmbedTokens : "shared.weight");
   load_parameters(list, files, placement, {"decoder.", "lm_head.", "shared.weight"});
-  take_device_form(list, kernels::Tokens::many);
+  take_device_form(list);
   if (placement.dtype == at::kHalf) {
     for (size_t i = 0; i < model.blocks.size(); ++i) {
       const std::string name = concat("encoder.block.", i, ".layer.1.DenseReluDense.wo.weight");

@@ -11,7 +11,6 @@
 #include <optional>
 
 #include "kernels/linear.h"
-#include "kernels/rms_norm.h"
 
 namespace glmimage {
 
@@ -51,6 +50,17 @@ void RmsNorm::list(ParameterList& list, const std::string& prefix) {
 }
 
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const { return kernels::rms_norm(x, weight, eps); }
+
+at::Tensor add_normed(const at::Tensor& x, const at::Tensor& update, const RmsNorm& norm) {
+  return kernels::add_normed(x, update, norm.weight, norm.eps);
+}
+
+kernels::SumAndNormed add_normed_then_norm(const at::Tensor& x, const at::Tensor& update, const RmsNorm& norm,
+                                           const RmsNorm& next) {
+  if (norm.eps == next.eps) return kernels::add_normed_then_norm(x, update, norm.weight, next.weight, norm.eps);
+  const at::Tensor sum = add_normed(x, update, norm);
+  return {sum, next(sum)};
+}
 
 void LayerNorm::list(ParameterList& list, const std::string& prefix) {
   list.push_back({prefix + ".weight", &weight, {width}, Init::ones()});

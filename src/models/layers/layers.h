@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/parameters.h"
+#include "kernels/rms_norm.h"
 
 namespace glmimage {
 
@@ -59,6 +60,12 @@ struct RmsNorm {
   double eps = 1e-5;
   at::Tensor weight;
 };
+
+// x + norm(update): both (…, width).
+at::Tensor add_normed(const at::Tensor& x, const at::Tensor& update, const RmsNorm& norm);
+// The same sum, and `next` of it.
+kernels::SumAndNormed add_normed_then_norm(const at::Tensor& x, const at::Tensor& update, const RmsNorm& norm,
+                                           const RmsNorm& next);
 
 // Layer norm with weight and bias over the last dimension.
 struct LayerNorm {

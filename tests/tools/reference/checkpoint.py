@@ -138,6 +138,11 @@ def build_checkpoint(spec: Spec, folder: Path) -> None:
         # As published: the glyph encoder is float32 whatever the rest is.
         model.to(torch.float32 if part == "text_encoder" else spec.storage)
         model.save_pretrained(folder / part, max_shard_size=spec.shard_size.get(part, "10MB"))
+    write_companions(spec, folder)
+
+
+def write_companions(spec: Spec, folder: Path) -> None:
+    """What has no weights: the byte tokenizer's settings, the scheduler and the index."""
     ByT5Tokenizer().save_pretrained(folder / "tokenizer")
     FlowMatchEulerDiscreteScheduler(
         num_train_timesteps=1000, use_dynamic_shifting=True, time_shift_type="linear", base_image_seq_len=256,
