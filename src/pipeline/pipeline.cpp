@@ -8,11 +8,13 @@
 #include <algorithm>
 #include <chrono>
 
+#include "core/current_error.h"
 #include "core/rng.h"
 #include "pipeline/condition.h"
 #include "pipeline/denoise.h"
 #include "pipeline/parts.h"
 #include "pipeline/prior.h"
+#include "pipeline/prior_batch.h"
 #include "pipeline/references.h"
 
 namespace glmimage {
@@ -104,9 +106,8 @@ struct Pipeline::Request {
     return references;
   }
 
-  // The autoregressive model's global generator is seeded with the request's seed, as the reference does.
-  VisualTokens draw_visual_tokens(const std::vector<Reference>& references) const {
-    const StageClock clock(result, "visual_tokens");
+  // What the language model is asked for.
+  PriorRequest prior_request(const std::vector<Reference>& references) const {
     PromptParts prompt{.text = request.prompt, .target = prompt_grid(target()), .draft = {}, .sources = {}};
     PriorRequest prior;
     prior.target = target();
@@ -122,13 +123,36 @@ struct Pipeline::Request {
     prior.sampling = {.temperature = request.temperature.value_or(parts.generation.temperature),
                       .top_p = request.top_p.value_or(parts.generation.top_p),
                       .top_k = parts.generation.top_k};
-    const Residency::Lease weights = parts.residency.lend({WeightPart::ar});
-    at::Generator generator = make_generator(request.seed);
-    PriorResult drawn = run_prior(parts.models.ar, prior, generator, observer.progress);
+    return prior;
+  }
+
+  VisualTokens keep_visual_tokens(const PriorRequest& prior, PriorResult drawn) const {
     record(observer, "ar.input_ids", at::tensor(prior.input_ids, at::kLong).unsqueeze(0));
     record(observer, "ar.output_ids", drawn.output_ids);
     result.visual_tokens = drawn.output_ids.numel();
     return std::move(drawn.target);
+  }
+
+  // The autoregressive model's global generator is seeded with the request's seed, as the reference does.
+  VisualTokens draw_visual_tokens(const std::vector<Reference>& references) const {
+    const StageClock clock(result, "visual_tokens");
+    const PriorRequest prior = prior_request(references);
+    const Residency::Lease weights = parts.residency.lend({WeightPart::ar});
+    at::Generator generator = make_generator(request.seed);
+    return keep_visual_tokens(prior, run_prior(parts.models.ar, prior, generator, observer.progress));
+  }
+
+  // From the plan to the picture.
+  void paint(const std::vector<Reference>& references, const VisualTokens& tokens) const {
+    const at::Tensor latents = denoise_latents(references, tokens);
+    step(observer.progress, Stage::decode, 0, 1);
+    {
+      const StageClock clock(result, "decode");
+      const at::Tensor unit = decode(latents);
+      record(observer, "image", unit);
+      result.image = finish(unit);
+    }
+    step(observer.progress, Stage::decode, 1, 1);
   }
 
   // The quoted strings of the prompt, and of none.
@@ -221,17 +245,82 @@ GenerateResult Pipeline::generate(const GenerateRequest& request, const RequestO
   result.seed = request.seed;
   const Request run{*parts_, request, observer, result, resolve_size(request, default_size(), default_size())};
   const std::vector<Reference> references = run.encode_pictures();
-  const VisualTokens tokens = run.draw_visual_tokens(references);
-  const at::Tensor latents = run.denoise_latents(references, tokens);
-  step(observer.progress, Stage::decode, 0, 1);
-  {
-    const StageClock clock(result, "decode");
-    const at::Tensor unit = run.decode(latents);
-    record(observer, "image", unit);
-    result.image = run.finish(unit);
-  }
-  step(observer.progress, Stage::decode, 1, 1);
+  run.paint(references, run.draw_visual_tokens(references));
   return result;
+}
+
+// One of several pictures between the stages.
+struct Pipeline::Drawing {
+  Drawing(const Parts& parts, GenerateTask& its_task, int64_t side)
+      : task(its_task), run{parts, task.request, task.observer, result, resolve_size(task.request, side, side)} {
+    result.seed = task.request.seed;
+    references = run.encode_pictures();
+    prior = run.prior_request(references);
+  }
+  Drawing(const Drawing&) = delete;  // `run` refers to it
+  Drawing& operator=(const Drawing&) = delete;
+
+  GenerateTask& task;
+  GenerateResult result;
+  const Request run;
+  std::vector<Reference> references;
+  PriorRequest prior;
+  std::optional<VisualTokens> tokens;  // unset: it has failed
+};
+
+void Pipeline::draw_visual_tokens(const std::vector<std::unique_ptr<Drawing>>& drawings) const {
+  const auto began = std::chrono::steady_clock::now();
+  std::vector<PriorTask> priors;
+  for (const auto& drawing : drawings) {
+    priors.push_back({.request = drawing->prior,
+                      .generator = make_generator(drawing->task.request.seed),
+                      .progress = drawing->task.observer.progress});
+  }
+  std::vector<std::variant<PriorResult, Error>> drawn;
+  try {
+    const Residency::Lease weights = parts_->residency.lend({WeightPart::ar});
+    drawn = run_priors(parts_->models.ar, priors);
+  } catch (...) {
+    drawn.assign(drawings.size(), current_error());
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+  for (size_t i = 0; i < drawings.size(); ++i) {
+    Drawing& drawing = *drawings[i];
+    if (const Error* error = std::get_if<Error>(&drawn[i])) {
+      drawing.task.failed(*error);
+      continue;
+    }
+    drawing.result.seconds["visual_tokens"] = seconds / static_cast<double>(drawings.size());
+    drawing.tokens = drawing.run.keep_visual_tokens(drawing.prior, std::get<PriorResult>(std::move(drawn[i])));
+  }
+}
+
+void Pipeline::generate(std::span<GenerateTask> tasks) const {
+  const c10::InferenceMode inference;
+  const auto turn = parts_->residency.take_turn();
+  const size_t together = parts_->memory.resident ? tasks.size() : 1;
+  for (size_t first = 0; first < tasks.size(); first += together) {
+    std::vector<std::unique_ptr<Drawing>> drawings;
+    for (GenerateTask& task : tasks.subspan(first, together)) {
+      try {
+        validate(task.request);
+        drawings.push_back(std::make_unique<Drawing>(*parts_, task, default_size()));
+      } catch (...) {
+        task.failed(current_error());
+      }
+    }
+    draw_visual_tokens(drawings);
+    for (const auto& drawing : drawings) {
+      if (!drawing->tokens) continue;
+      try {
+        drawing->run.paint(drawing->references, *drawing->tokens);
+      } catch (...) {
+        drawing->task.failed(current_error());
+        continue;
+      }
+      drawing->task.done(std::move(drawing->result));
+    }
+  }
 }
 
 }  // namespace glmimage

@@ -7,9 +7,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "core/image.h"
 #include "core/safetensors.h"
 #include "pipeline/memory_limit.h"
@@ -57,6 +59,15 @@ struct GenerateResult {
   PassCount transformer;                  // passes of the denoising steps
 };
 
+// One of several pictures to draw, and whom to tell: exactly one of `done` and `failed` is called, from the thread that
+// draws.
+struct GenerateTask {
+  GenerateRequest request;
+  RequestObserver observer = {};
+  std::function<void(GenerateResult)> done;
+  std::function<void(const Error&)> failed;  // ErrorKind::cancelled among others
+};
+
 // From one request to one picture. The models are const after loading; each request has its own state.
 // Reference: diffusers 0.39.0 GlmImagePipeline.
 class Pipeline {
@@ -69,6 +80,12 @@ class Pipeline {
   // Draws. The same request gives the same picture on the same device, type and build. Throws ErrorKind::usage,
   // ErrorKind::cancelled, ErrorKind::out_of_memory.
   GenerateResult generate(const GenerateRequest& request, const RequestObserver& observer = {}) const;
+
+  // Draws several, each as it would be drawn alone, and tells of each as soon as it is finished; a fault of one does
+  // not touch the others. Their visual tokens are written as batches where that changes no bit (prior_batch.h), then
+  // they are painted one after the other. Where weights come and go, the memory was planned for one picture, and
+  // nothing is batched. `seconds` shares the time of a batch out among its pictures.
+  void generate(std::span<GenerateTask> tasks) const;
 
   // The picture through the VAE and back: the sharpest this checkpoint could draw it. Both sides must be multiples of
   // the VAE's scale (8 pixels). Throws ErrorKind::usage.
@@ -87,6 +104,8 @@ class Pipeline {
  private:
   struct Parts;    // parts.h
   struct Request;  // one request's way through the stages
+  struct Drawing;  // one of several
+  void draw_visual_tokens(const std::vector<std::unique_ptr<Drawing>>& drawings) const;
   explicit Pipeline(std::unique_ptr<const Parts> parts);
   std::unique_ptr<const Parts> parts_;
 };

@@ -55,16 +55,8 @@ at::Tensor prefill_prompt(const ArModel& model, const std::vector<int64_t>& ids,
   return model.logits(hidden.select(1, hidden.size(1) - 1));
 }
 
-// What a picture's ids are drawn from: the logits after the prompt, and what the model needs to go on.
-struct Start {
-  at::Tensor logits;  // (1, Vv)
-  const Rope& rope;   // (1, count + 1, 1, R/2), of the ids to come
-  KvCache& cache;     // holds the prompt
-  int64_t count;
-};
-
 // Draws and feeds one id at a time -> (1, count) int64 on the CPU.
-at::Tensor draw_one_by_one(const ArModel& model, const Start& start, const SamplerOptions& sampling,
+at::Tensor draw_one_by_one(const ArModel& model, PriorStart& start, const SamplerOptions& sampling,
                            at::Generator& generator, Progress* progress) {
   at::Tensor output = at::empty({1, start.count}, at::kLong);  // (1, N)
   int64_t* drawn = output.mutable_data_ptr<int64_t>();
@@ -82,8 +74,8 @@ at::Tensor draw_one_by_one(const ArModel& model, const Start& start, const Sampl
 // quick for a device is over before the host has seen its result and sent the next operator.
 constexpr int64_t kAhead = 16;
 
-at::Tensor draw_ahead(const ArModel& model, const Start& start, const SamplerOptions& sampling,
-                      at::Generator& generator, Progress* progress) {
+at::Tensor draw_ahead(const ArModel& model, PriorStart& start, const SamplerOptions& sampling, at::Generator& generator,
+                      Progress* progress) {
   ArDecoder decoder(model, start.cache, start.rope);
   const auto noise_from = [&](int64_t done) {
     return draw_noise(std::min(kAhead, start.count - done), start.logits.size(1), sampling, generator);
@@ -139,7 +131,7 @@ std::vector<int64_t> place_sources(std::vector<int64_t> ids, const std::vector<V
   return ids;
 }
 
-PriorResult run_prior(const ArModel& model, const PriorRequest& request, at::Generator& generator, Progress* progress) {
+PriorStart begin_prior(const ArModel& model, const PriorRequest& request, Progress* progress) {
   const ArConfig& config = model.config;
   validate(request.sampling);
   check_grid(request.target, "target");
@@ -149,20 +141,30 @@ PriorResult run_prior(const ArModel& model, const PriorRequest& request, at::Gen
   check_pictures(request, config);
   const ArPositions positions =
       ar_positions(request.input_ids, grids_of(request), {config.begin_image_id, config.end_image_id});
-  const int64_t draft_count = request.draft ? request.draft->count() : 0;
-  const int64_t count = draft_count + request.target.count(), prompt = static_cast<int64_t>(ids.size());
+  const int64_t count = request.target.count() + (request.draft ? request.draft->count() : 0);
+  const int64_t prompt = static_cast<int64_t>(ids.size());
 
   step(progress, Stage::visual_tokens, 0, count);
-  KvCache cache(config, 1, prompt + count - 1, model.embed_tokens.weight);
-  const Rope rope = model.rope(positions_tensor(positions.decode));  // (1, count + 1, 1, R/2)
-  const Start start{prefill_prompt(model, ids, positions.prefill, cache), rope, cache, count};
-  const auto draw = rope.cos.is_cpu() ? draw_one_by_one : draw_ahead;
-  const at::Tensor output = draw(model, start, request.sampling, generator, progress);  // (1, N)
+  PriorStart start{.logits = {},
+                   .rope = model.rope(positions_tensor(positions.decode)),
+                   .cache = KvCache(config, 1, prompt + count - 1, model.embed_tokens.weight),
+                   .count = count};
+  start.logits = prefill_prompt(model, ids, positions.prefill, start.cache);
+  return start;
+}
 
-  PriorResult result{.output_ids = output, .draft = std::nullopt, .target = {}};
-  if (request.draft) result.draft = VisualTokens{*request.draft, output.narrow(1, 0, draft_count)};
-  result.target = {request.target, output.narrow(1, draft_count, request.target.count())};
+PriorResult end_prior(const PriorRequest& request, at::Tensor output_ids) {
+  const int64_t draft_count = request.draft ? request.draft->count() : 0;
+  PriorResult result{.output_ids = output_ids, .draft = std::nullopt, .target = {}};
+  if (request.draft) result.draft = VisualTokens{*request.draft, output_ids.narrow(1, 0, draft_count)};
+  result.target = {request.target, output_ids.narrow(1, draft_count, request.target.count())};
   return result;
+}
+
+PriorResult run_prior(const ArModel& model, const PriorRequest& request, at::Generator& generator, Progress* progress) {
+  PriorStart start = begin_prior(model, request, progress);
+  const auto draw = start.logits.is_cpu() ? draw_one_by_one : draw_ahead;
+  return end_prior(request, draw(model, start, request.sampling, generator, progress));
 }
 
 }  // namespace glmimage

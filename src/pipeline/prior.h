@@ -38,6 +38,19 @@ ControlIds control_ids(const ArConfig& config);
 std::vector<int64_t> place_sources(std::vector<int64_t> ids, const std::vector<VisualTokens>& sources,
                                    int64_t placeholder);
 
+// What a picture's ids are drawn from: the logits after the prompt, and what the model needs to go on.
+struct PriorStart {
+  at::Tensor logits;  // (1, Vv)
+  Rope rope;          // (1, count + 1, 1, R/2), of the ids to come
+  KvCache cache;      // holds the prompt
+  int64_t count;      // ids to draw: draft and target
+};
+
+// Checks the request and runs its prompt; reports that none of the ids is drawn. Throws as run_prior.
+PriorStart begin_prior(const ArModel& model, const PriorRequest& request, Progress* progress);
+// The picture of `output_ids`, (1, count).
+PriorResult end_prior(const PriorRequest& request, at::Tensor output_ids);
+
 // Draws the visual ids of a picture: exactly draft + target of them, all visual codes, whatever the model would say of
 // control ids. `generator`: a CPU generator in the state torch's global one has in the reference, that is freshly
 // seeded with the request's seed; the reference then draws once more, for the end id, which nothing reads and which is

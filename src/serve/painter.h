@@ -1,22 +1,15 @@
 #pragma once
 
-#include <functional>
 #include <span>
 
-#include "core/error.h"
 #include "pipeline/pipeline.h"
 
 namespace glmimage::serve {
 
-// One picture to draw, and whom to tell. Exactly one of `done` and `failed` is called, from draw()'s thread.
-struct DrawTask {
-  GenerateRequest request;
-  RequestObserver observer;
-  std::function<void(GenerateResult)> done;
-  std::function<void(const Error&)> failed;  // ErrorKind::cancelled among others
-};
+using DrawTask = GenerateTask;
 
-// Draws pictures that were claimed together: what of them can be computed as one batch is this class's business.
+// Draws pictures that were claimed together (Pipeline::generate for several). What of them can be computed as one batch
+// is this class's business.
 class Painter {
  public:
   virtual ~Painter() = default;
@@ -27,7 +20,7 @@ class Painter {
 class PipelinePainter : public Painter {
  public:
   explicit PipelinePainter(const Pipeline& pipeline) : pipeline_(pipeline) {}
-  void draw(std::span<DrawTask> tasks) override;
+  void draw(std::span<DrawTask> tasks) override { pipeline_.generate(tasks); }
 
  private:
   const Pipeline& pipeline_;

@@ -73,6 +73,26 @@ TEST_F(PipelineWorkerTest, DrawsWhatThePipelineDrawsAlone) {
   }
 }
 
+// In bfloat16 the ids of several pictures are drawn as one batch.
+TEST_F(PipelineWorkerTest, PicturesDrawnTogetherAreThoseDrawnAlone) {
+  PipelineOptions options;
+  options.model = glmimage::test::golden("tiny_a/checkpoint");
+  options.dtype = at::kBFloat16;
+  const Pipeline narrow = Pipeline::open(options);
+  PipelinePainter painter(narrow);
+  const NewJob three = small_job(3, 2);
+  NewJob refused = small_job(1, 5000);
+  const std::string id = jobs_->submit(three).job.id, bad = jobs_->submit(refused).job.id;
+  const Worker worker({.jobs = *jobs_, .blobs = *blobs_, .hub = hub_, .painter = painter}, {.batch = 4});
+  const Job done = wait_for(id);
+  ASSERT_EQ(done.state, JobState::done) << (done.error ? done.error->message : "");
+  EXPECT_EQ(wait_for(bad).state, JobState::failed);
+  for (int64_t i = 0; i < 3; ++i) {
+    const GenerateResult alone = narrow.generate(picture_request(three.request, i));
+    EXPECT_EQ(blobs_->get(done.pictures[static_cast<size_t>(i)].blob), encode_picture(alone.image, three.request)) << i;
+  }
+}
+
 TEST_F(PipelineWorkerTest, PartialPicturesAreThePipelinesEstimates) {
   NewJob job = small_job(1, 6);
   job.request.partial_images = 2;
