@@ -49,7 +49,8 @@ bool process_is_gone(const std::string& identity) {
   const long process = std::strtol(identity.c_str() + here.size(), &end, 10);
   if (process <= 0 || *end != '/') return false;
   if (::kill(static_cast<pid_t>(process), 0) != 0 && errno == ESRCH) return true;
-  return start_of(static_cast<pid_t>(process)) != end + 1;
+  const std::string start = start_of(static_cast<pid_t>(process));
+  return !start.empty() && start != end + 1;  // what cannot be read is not taken for gone
 }
 
 }  // namespace glmimage::serve
