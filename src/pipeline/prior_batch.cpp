@@ -1,10 +1,12 @@
 #include "pipeline/prior_batch.h"
 
 #include <ATen/ops/cat.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/tensor.h>
 
-#include <map>
+#include <algorithm>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "core/current_error.h"
@@ -12,135 +14,100 @@
 namespace glmimage {
 namespace {
 
-// One picture on its way.
-struct Row {
-  PriorTask* task;
-  PriorStart start;
-  at::Tensor output;           // (1, count) int64 on the CPU
-  std::optional<Error> error;  // refused or cancelled: its place in the batch is kept, and nothing is drawn for it
+// A picture on its way.
+struct Drawing {
+  Drawing(PriorTask& its_task, PriorStart its_start)
+      : task(its_task), start(std::move(its_start)), output(at::empty({1, start.count}, at::kLong)) {}
+  PriorTask& task;
+  PriorStart start;   // its logits are those of the id to be drawn next
+  at::Tensor output;  // (1, count) int64 on the CPU, of which `done` are drawn
+  int64_t done = 0;
+  std::optional<Error> error = {};  // cancelled, or logits that are no numbers
 
-  // Draws id k from logits (1, Vv). Returns it, or 0 for a row that has ended.
-  int64_t draw(int64_t k, const at::Tensor& logits, int64_t codes) {
-    if (error) return 0;
+  bool over() const { return error.has_value() || done == start.count; }
+  int64_t last() const { return output.const_data_ptr<int64_t>()[done - 1]; }
+  // Draws the next id from its logits.
+  void draw(int64_t codes) {
     try {
-      const int64_t id = sample(logits, task->request.sampling, codes, task->generator).item<int64_t>();
-      output.mutable_data_ptr<int64_t>()[k] = id;
-      step(task->progress, Stage::visual_tokens, k + 1, start.count);
-      return id;
+      const at::Tensor id = sample(start.logits, task.request.sampling, codes, task.generator);  // (1)
+      output.mutable_data_ptr<int64_t>()[done] = id.item<int64_t>();
+      step(task.progress, Stage::visual_tokens, ++done, start.count);
     } catch (...) {
       error = current_error();
-      return 0;
     }
   }
 };
-using Rows = std::vector<Row*>;
+using Drawings = std::vector<Drawing*>;
 
-bool all_ended(const Rows& rows) {
-  for (const Row* row : rows) {
-    if (!row->error) return false;
+void draw_one(const ArModel& model, Drawings& drawings) {
+  for (Drawing* d : drawings) d->draw(model.config.codebook_size);
+  std::erase_if(drawings, [](const Drawing* d) { return d->over(); });
+}
+
+// The logits after each one's last id, (B, Vv), in one batch. It moves on the caches it is given.
+at::Tensor feed_together(const ArModel& model, const Drawings& drawings, const std::vector<KvCache*>& caches) {
+  std::vector<int64_t> ids;
+  std::vector<at::Tensor> cos, sin;
+  for (const Drawing* d : drawings) {
+    const Rope rope = d->start.rope.at(d->done - 1);
+    ids.push_back(d->last());
+    cos.push_back(rope.cos);
+    sin.push_back(rope.sin);
+  }
+  const at::Tensor embeddings = model.embed(at::tensor(ids, at::kLong).unsqueeze(1));  // (B, 1, D)
+  return model.logits(model.decode_together(embeddings, {at::cat(cos), at::cat(sin)}, caches).select(1, 0));
+}
+
+// The same of one alone: (1, Vv).
+at::Tensor feed_alone(const ArModel& model, Drawing& d) {
+  return model.logits(model.decode(model.embed_one(d.last()), d.start.rope.at(d.done - 1), d.start.cache).select(1, 0));
+}
+
+void finish_alone(const ArModel& model, Drawing& d) {
+  while (true) {
+    d.draw(model.config.codebook_size);
+    if (d.over()) return;
+    d.start.logits = feed_alone(model, d);
+  }
+}
+
+std::vector<KvCache*> caches_of(const Drawings& drawings) {
+  std::vector<KvCache*> caches;
+  for (Drawing* d : drawings) caches.push_back(&d->start.cache);
+  return caches;
+}
+
+// Whether a batch gives every picture the bits it gets alone, told by a step of both: the caches move on by it, and so
+// do the logits.
+bool first_step_is_the_same(const ArModel& model, const Drawings& drawings) {
+  std::vector<KvCache> copies;
+  for (const Drawing* d : drawings) copies.push_back(d->start.cache.clone());
+  std::vector<KvCache*> caches;
+  for (KvCache& copy : copies) caches.push_back(&copy);
+  const at::Tensor together = feed_together(model, drawings, caches);  // (B, Vv)
+  for (Drawing* d : drawings) d->start.logits = feed_alone(model, *d);
+  for (size_t i = 0; i < drawings.size(); ++i) {
+    if (!together.narrow(0, static_cast<int64_t>(i), 1).equal(drawings[i]->start.logits)) return false;
   }
   return true;
 }
 
-// What the model goes on from: the rows' caches and turns of the rope as one.
-struct Batch {
-  KvCache cache;
-  Rope rope;  // (B, count + 1, 1, R/2)
-};
-
-Batch join(const ArModel& model, const Rows& rows) {
-  const PriorStart& first = rows.front()->start;
-  Batch out{.cache = KvCache(model.config, static_cast<int64_t>(rows.size()), first.cache.capacity(),
-                             model.embed_tokens.weight),
-            .rope = {}};
-  const int64_t tokens = first.cache.length();
-  std::vector<at::Tensor> keys, values, cos, sin;
-  for (int64_t layer = 0; layer < model.config.layers; ++layer) {
-    keys.clear(), values.clear();
-    for (const Row* row : rows) {
-      keys.push_back(row->start.cache.keys(layer).narrow(2, 0, tokens));
-      values.push_back(row->start.cache.values(layer).narrow(2, 0, tokens));
-    }
-    out.cache.write(layer, at::cat(keys), at::cat(values));  // (B, Hkv, T, hd)
-  }
-  out.cache.advance(tokens);
-  for (const Row* row : rows) {
-    cos.push_back(row->start.rope.cos);
-    sin.push_back(row->start.rope.sin);
-  }
-  out.rope = {at::cat(cos), at::cat(sin)};
-  return out;
-}
-
-at::Tensor feed(const ArModel& model, const at::Tensor& ids, const Rope& rope, KvCache& cache) {
-  return model.logits(model.decode(model.embed(ids), rope, cache).select(1, 0));  // (B, Vv)
-}
-
-// The rest of a picture alone, from the logits for id k.
-void finish_alone(const ArModel& model, Row& row, int64_t k, at::Tensor logits) {
-  for (; k < row.start.count; ++k) {
-    const int64_t id = row.draw(k, logits, model.config.codebook_size);
-    if (row.error || k + 1 == row.start.count) return;
-    logits = model.logits(model.decode(model.embed_one(id), row.start.rope.at(k), row.start.cache).select(1, 0));
-  }
-}
-
-void finish_together(const ArModel& model, const Rows& rows, Batch& batch, at::Tensor logits) {
-  const int64_t count = rows.front()->start.count, size = static_cast<int64_t>(rows.size());
-  const at::Tensor ids = at::empty({size, 1}, at::kLong);  // (B, 1)
-  for (int64_t k = 1; k < count; ++k) {
-    for (int64_t b = 0; b < size; ++b) {
-      ids.mutable_data_ptr<int64_t>()[b] =
-          rows[static_cast<size_t>(b)]->draw(k, logits.narrow(0, b, 1), model.config.codebook_size);
-    }
-    if (all_ended(rows) || k + 1 == count) return;
-    logits = feed(model, ids, batch.rope.at(k), batch.cache);
-  }
-}
-
-// Draws the first id of each, and feeds it to the model both alone and together.
-void draw_group(const ArModel& model, const Rows& rows) {
-  const int64_t size = static_cast<int64_t>(rows.size()), codes = model.config.codebook_size;
-  const PriorStart& first = rows.front()->start;
-  if (size == 1 || first.count == 1) {
-    for (Row* row : rows) finish_alone(model, *row, 0, row->start.logits);
+void draw_group(const ArModel& model, Drawings drawings) {
+  if (drawings.size() == 1) return finish_alone(model, *drawings.front());
+  draw_one(model, drawings);
+  if (drawings.empty()) return;
+  if (!first_step_is_the_same(model, drawings)) {
+    for (Drawing* d : drawings) finish_alone(model, *d);
     return;
   }
-  Batch batch = join(model, rows);
-  const at::Tensor ids = at::empty({size, 1}, at::kLong);  // (B, 1)
-  std::vector<at::Tensor> alone;
-  for (int64_t b = 0; b < size; ++b) {
-    Row& row = *rows[static_cast<size_t>(b)];
-    const int64_t id = row.draw(0, row.start.logits, codes);
-    ids.mutable_data_ptr<int64_t>()[b] = id;
-    alone.push_back(
-        model.logits(model.decode(model.embed_one(id), row.start.rope.at(0), row.start.cache).select(1, 0)));
+  while (true) {
+    draw_one(model, drawings);
+    if (drawings.empty()) return;
+    const at::Tensor logits = feed_together(model, drawings, caches_of(drawings));  // (B, Vv)
+    for (size_t i = 0; i < drawings.size(); ++i) {
+      drawings[i]->start.logits = logits.narrow(0, static_cast<int64_t>(i), 1);
+    }
   }
-  const at::Tensor together = feed(model, ids, batch.rope.at(0), batch.cache);  // (B, Vv)
-  if (together.equal(at::cat(alone))) {
-    for (Row* row : rows) row->start.cache = KvCache(model.config, 0, 0, model.embed_tokens.weight);
-    return finish_together(model, rows, batch, together);
-  }
-  for (int64_t b = 0; b < size; ++b) {
-    Row& row = *rows[static_cast<size_t>(b)];
-    if (!row.error) finish_alone(model, row, 1, alone[static_cast<size_t>(b)]);
-  }
-}
-
-// By lengths of prompt and picture, in groups of at most kLargestPriorBatch.
-std::vector<Rows> groups_of(const std::vector<std::unique_ptr<Row>>& rows) {
-  std::map<std::pair<int64_t, int64_t>, Rows> open;
-  std::vector<Rows> out;
-  for (const auto& row : rows) {
-    if (!row || row->error) continue;
-    Rows& group = open[{row->start.cache.length(), row->start.count}];
-    group.push_back(row.get());
-    if (static_cast<int64_t>(group.size()) == kLargestPriorBatch) out.push_back(std::exchange(group, {}));
-  }
-  for (auto& [lengths, group] : open) {
-    if (!group.empty()) out.push_back(std::move(group));
-  }
-  return out;
 }
 
 using Outcome = std::variant<PriorResult, Error>;
@@ -161,26 +128,29 @@ std::vector<Outcome> run_priors(const ArModel& model, std::vector<PriorTask>& ta
     for (PriorTask& task : tasks) out.push_back(run_alone(model, task));
     return out;
   }
-  std::vector<std::unique_ptr<Row>> rows;  // null: refused
-  std::vector<Error> refused(tasks.size(), Error(ErrorKind::internal, "not begun"));
+  std::vector<std::unique_ptr<Drawing>> all(tasks.size());  // null: refused
+  Drawings begun;
   for (size_t i = 0; i < tasks.size(); ++i) {
-    rows.emplace_back();
+    out.emplace_back(Error(ErrorKind::internal, "not begun"));
     try {
-      PriorStart start = begin_prior(model, tasks[i].request, tasks[i].progress);
-      const at::Tensor output = at::empty({1, start.count}, at::kLong);
-      rows[i] = std::make_unique<Row>(Row{&tasks[i], std::move(start), output, std::nullopt});
+      all[i] = std::make_unique<Drawing>(tasks[i], begin_prior(model, tasks[i].request, tasks[i].progress));
+      begun.push_back(all[i].get());
     } catch (...) {
-      refused[i] = current_error();
+      out[i] = current_error();
     }
   }
-  for (const Rows& group : groups_of(rows)) draw_group(model, group);
+  for (size_t i = 0; i < begun.size(); i += kLargestPriorBatch) {
+    const auto first = begun.begin() + static_cast<std::ptrdiff_t>(i);
+    const size_t count = std::min<size_t>(kLargestPriorBatch, begun.size() - i);
+    draw_group(model, Drawings(first, first + static_cast<std::ptrdiff_t>(count)));
+  }
   for (size_t i = 0; i < tasks.size(); ++i) {
-    if (!rows[i])
-      out.emplace_back(refused[i]);
-    else if (rows[i]->error)
-      out.emplace_back(*rows[i]->error);
-    else
-      out.emplace_back(end_prior(tasks[i].request, rows[i]->output));
+    if (!all[i]) continue;
+    if (all[i]->error) {
+      out[i] = *all[i]->error;
+    } else {
+      out[i] = end_prior(tasks[i].request, all[i]->output);
+    }
   }
   return out;
 }

@@ -23,6 +23,8 @@ class KvCache {
   // Room for `capacity` tokens of `batch` rows, in the type and on the device of `like`.
   KvCache(const ArConfig& config, int64_t batch, int64_t capacity, const at::Tensor& like, Fill fill = Fill::host);
 
+  KvCache clone() const;  // with tensors of its own
+
   Fill fill() const { return fill_; }
   int64_t length() const { return length_; }  // tokens written in every layer
   int64_t capacity() const { return keys_.empty() ? 0 : keys_.front().size(2); }

@@ -102,9 +102,22 @@ at::Tensor ArAttention::attend_cached(const Projected& p, const ArContext& conte
   return y.reshape({p.q.size(0), 1, heads * head_dim});
 }
 
+// Every row over a cache of its own: lengths differ, and nothing is padded.
+at::Tensor ArAttention::attend_each(const Projected& p, const std::vector<KvCache*>& caches, int64_t layer) const {
+  std::vector<at::Tensor> rows;
+  for (size_t i = 0; i < caches.size(); ++i) {
+    const auto row = [i](const at::Tensor& x) { return x.narrow(0, static_cast<int64_t>(i), 1).transpose(1, 2); };
+    const KvCache& cache = *caches[i];
+    rows.push_back(kernels::attend_next(row(p.q), row(p.k), row(p.v), cache.keys(layer), cache.values(layer),
+                                        cache.length()));  // (1, Hq, 1, hd)
+  }
+  return at::cat(rows, 0).reshape({p.q.size(0), 1, heads * head_dim});
+}
+
 at::Tensor ArAttention::operator()(const at::Tensor& x, const Rope& rope, const ArContext& context,
                                    int64_t layer) const {
   const Projected p = project(x, rope);
+  if (context.caches) return output(attend_each(p, *context.caches, layer));
   if (context.cache && context.cache->length() > 0) return output(attend_cached(p, context, layer));
   if (context.cache) context.cache->write(layer, p.k.transpose(1, 2), p.v.transpose(1, 2));
   return output(attend_prompt(p, context));

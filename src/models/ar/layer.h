@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "core/parameters.h"
 #include "models/ar/config.h"
@@ -16,8 +17,9 @@ namespace glmimage {
 
 // What attention may look at besides the tokens at hand.
 struct ArContext {
-  std::optional<at::Tensor> bias;  // (B, 1, Tq, Tk), added to the scores; unset: causal
-  KvCache* cache = nullptr;        // read and extended when given
+  std::optional<at::Tensor> bias;                 // (B, 1, Tq, Tk), added to the scores; unset: causal
+  KvCache* cache = nullptr;                       // read and extended when given
+  const std::vector<KvCache*>* caches = nullptr;  // of requests drawn together: one a row, continued by one token
 };
 
 // Causal grouped-query attention with partial multi-axis rope.
@@ -44,6 +46,7 @@ struct ArAttention {
   Projected project(const at::Tensor& x, const Rope& rope) const;
   at::Tensor attend_prompt(const Projected& p, const ArContext& context) const;                 // -> (B, T, Hq·hd)
   at::Tensor attend_cached(const Projected& p, const ArContext& context, int64_t layer) const;  // -> (B, 1, Hq·hd)
+  at::Tensor attend_each(const Projected& p, const std::vector<KvCache*>& caches, int64_t layer) const;  // the same
 };
 
 // down(up · silu(gate)), gate and up in one matrix.

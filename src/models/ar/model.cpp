@@ -116,6 +116,24 @@ at::Tensor ArModel::decode(const at::Tensor& embedding, const Rope& rope, KvCach
   return hidden;
 }
 
+at::Tensor ArModel::decode_together(const at::Tensor& embeddings, const Rope& rope,
+                                    const std::vector<KvCache*>& caches) const {
+  if (embeddings.size(0) != static_cast<int64_t>(caches.size()) || embeddings.size(1) != 1) {
+    fail(ErrorKind::internal, "decode_together takes one token for each of ", caches.size(), " caches, not ",
+         embeddings.sizes());
+  }
+  for (KvCache* cache : caches) {
+    if (cache->length() == 0 || cache->fill() != Fill::host) {
+      fail(ErrorKind::internal, "decode_together needs caches that hold a prompt and are filled by the host");
+    }
+    cache->open_slot();
+  }
+  at::Tensor hidden =
+      run(embeddings, rope, {.bias = std::nullopt, .cache = nullptr, .caches = &caches}, Activations::keep);
+  for (KvCache* cache : caches) cache->advance(1);
+  return hidden;
+}
+
 at::Tensor ArModel::logits(const at::Tensor& hidden) const { return lm_head(hidden); }
 
 at::Tensor ArModel::run(at::Tensor x, const Rope& rope, const ArContext& context, Activations activations) const {

@@ -51,6 +51,10 @@ struct ArModel {
   at::Tensor decode(const at::Tensor& embedding, const Rope& rope, KvCache& cache,
                     const std::optional<at::Tensor>& key_mask = std::nullopt) const;
 
+  // One more token for each of several requests, whose caches (Fill::host) hold their prompts and may be filled to
+  // different lengths: (B, 1, D), rope (B, 1, 1, R/2) -> hidden (B, 1, D). The weights are read once for all.
+  at::Tensor decode_together(const at::Tensor& embeddings, const Rope& rope, const std::vector<KvCache*>& caches) const;
+
   at::Tensor logits(const at::Tensor& hidden) const;  // (…, D) -> (…, Vv)
 
   ArConfig config;

@@ -41,6 +41,16 @@ void enter() {
   block->fibers[block->running]->ended = true;
 }
 
+std::unique_ptr<Fiber> new_fiber(size_t thread, ucontext_t& scheduler) {
+  auto fiber = std::make_unique<Fiber>();
+  getcontext(&fiber->context);
+  fiber->context.uc_stack.ss_sp = stack_of(thread);
+  fiber->context.uc_stack.ss_size = kStack;
+  fiber->context.uc_link = &scheduler;
+  makecontext(&fiber->context, enter, 0);
+  return fiber;
+}
+
 void give_way() { swapcontext(&block->fibers[block->running]->context, &block->scheduler); }
 
 // Every thread that may go on goes on to its next meeting. Lanes of a warp meet in equal numbers, so they stay level.
@@ -64,15 +74,7 @@ void run_block(unsigned threads, const std::function<void()>& thread) {
   here.thread = &thread;
   here.slots.resize((threads + 31) / 32);
   block = &here;
-  for (unsigned i = 0; i < threads; ++i) {
-    here.fibers.push_back(std::make_unique<Fiber>());
-    Fiber& fiber = *here.fibers.back();
-    getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = stack_of(i);
-    fiber.context.uc_stack.ss_size = kStack;
-    fiber.context.uc_link = &here.scheduler;
-    makecontext(&fiber.context, enter, 0);
-  }
+  for (unsigned i = 0; i < threads; ++i) here.fibers.push_back(new_fiber(i, here.scheduler));
   for (bool left = true; left;) {
     while (round()) {
     }
