@@ -82,6 +82,16 @@ JobPage JobStore::list(const JobFilter& filter) const {
   return page;
 }
 
+int64_t JobStore::queue_place(const Job& job) const {
+  const int64_t created = job.created.time_since_epoch().count();
+  return database_.transaction(Access::read, [&](Connection& c) {
+    return c
+        .run("SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND (created < $1 OR (created = $1 AND id <= $2))",
+             {created, job.id})[0]
+        .integer(0);
+  });
+}
+
 Cancelled JobStore::cancel(const std::string& id, const std::optional<std::string>& owner) {
   const Cancelled out = database_.transaction(Access::write, [&](Connection& c) {
     const std::optional<JobState> state = hold(c, id, owner);

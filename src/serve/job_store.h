@@ -97,6 +97,8 @@ class JobStore {
   // `owner`: only a job of this owner is found.
   std::optional<Job> get(const std::string& id, const std::optional<std::string>& owner = {}) const;
   JobPage list(const JobFilter& filter) const;
+  // How many jobs of all owners are drawn before a queued one, itself included: 1 is next.
+  int64_t queue_place(const Job& job) const;
   Cancelled cancel(const std::string& id, const std::optional<std::string>& owner = {});
   // Finished jobs and queued ones. Their blobs go with the next BlobStore::collect_garbage.
   Removed remove(const std::string& id, const std::optional<std::string>& owner = {});

@@ -70,6 +70,35 @@ Answer list(const Request& request, const Services& services) {
                              {"next", page.next ? json(*page.next) : json(nullptr)}});
 }
 
+// One job, with its place in the queue. A list does not tell places, which are counted one by one.
+Answer one_job(const Request& request, const Services& services) {
+  const Job job = find_job(request, services);
+  json out = job_json(job, request, services);
+  out["queue_place"] = job.state == JobState::queued ? json(services.jobs.queue_place(job)) : json(nullptr);
+  return json_response(200, out);
+}
+
+const char* mime_of(std::string_view picture) {
+  return picture.starts_with("\x89PNG") ? "image/png" : picture.starts_with("RIFF") ? "image/webp" : "image/jpeg";
+}
+
+// A picture the job edits, as it came: for who wants to draw it again.
+Answer reference(const Request& request, const Services& services) {
+  const Job job = find_job(request, services);
+  const std::string& text = request.path_parts.at("index");
+  size_t index = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), index);
+  const bool whole = fault == std::errc() && end == text.data() + text.size();
+  if (!whole || index >= job.request.references.size()) throw Refusal(404, "this job edits no such picture", "index");
+  std::optional<std::string> bytes = services.blobs.get(job.request.references[index]);
+  if (!bytes) throw Refusal(404, "this picture is no longer stored", "index");
+  Response out;
+  out.content_type = mime_of(*bytes);  // it was checked to be one of the three when the job was accepted
+  out.headers = {{"Cache-Control", "private, max-age=3600"}};
+  out.body = std::move(*bytes);
+  return out;
+}
+
 // The fields of the images API; with pictures it is an edit. Answers at once.
 Answer create(Request& request, Services& services) {
   const Job job = submit(parse_openai_request(request, DrawRoute::jobs, services), request, services);
@@ -182,8 +211,8 @@ void add_job_routes(Router& router, Services& services) {
   };
   add("GET", "/v1/jobs", 0, list);
   add("POST", "/v1/jobs", services.options.max_body, create);
-  add("GET", "/v1/jobs/{id}", 0,
-      [](Request& request, Services& s) { return json_response(200, job_json(find_job(request, s), request, s)); });
+  add("GET", "/v1/jobs/{id}", 0, one_job);
+  add("GET", "/v1/jobs/{id}/references/{index}", 0, reference);
   add("DELETE", "/v1/jobs/{id}", 0, remove);
   add("POST", "/v1/jobs/{id}/cancel", kSmallBody, cancel);
   add("GET", "/v1/jobs/{id}/events", 0, events);

@@ -174,8 +174,30 @@ Answer draw(Request& request, DrawRoute route, Services& services) {
   return std::make_unique<ImagesAnswer>(std::move(job), request, services, alone);
 }
 
-json model_json(const ServedModel& model) {
-  return {{"id", model.name}, {"object", "model"}, {"created", model.created}, {"owned_by", "zai-org"}};
+// What a request gets that asks for nothing else, and how far it may go: for pages and programs with controls.
+json drawing_json(const Services& services) {
+  const DrawingRules& rules = services.rules;
+  const int64_t side = services.model.default_size;
+  return {{"size", concat(side, "x", side)},
+          {"num_inference_steps", rules.steps},
+          {"guidance_scale", rules.guidance_scale},
+          {"temperature", rules.temperature ? json(*rules.temperature) : json(nullptr)},
+          {"top_p", rules.top_p ? json(*rules.top_p) : json(nullptr)},
+          {"max_steps", rules.max_steps},
+          {"max_pixels", rules.max_pixels},
+          {"max_prompt_characters", rules.prompt_characters},
+          {"max_pictures", rules.pictures.count},
+          {"max_picture_bytes", rules.pictures.bytes},
+          {"max_body_bytes", services.options.max_body}};
+}
+
+json model_json(const Services& services) {
+  const ServedModel& model = services.model;
+  return {{"id", model.name},
+          {"object", "model"},
+          {"created", model.created},
+          {"owned_by", "zai-org"},
+          {"drawing", drawing_json(services)}};
 }
 
 Answer one_model(const Request& request, const Services& services) {
@@ -184,7 +206,7 @@ Answer one_model(const Request& request, const Services& services) {
     throw Refusal(404, concat("there is no model '", name, "' here"), "model", "model_not_found");
   }
   Response out;
-  out.body = to_text(model_json(services.model));
+  out.body = to_text(model_json(services));
   return out;
 }
 
@@ -197,7 +219,7 @@ void add_openai_routes(Router& router, Services& services) {
               [&services](Request& request) { return draw(request, DrawRoute::edits, services); }});
   router.add({"GET", "/v1/models", Door::key, 0, [&services](Request&) -> Answer {
                 Response out;
-                out.body = to_text({{"object", "list"}, {"data", json::array({model_json(services.model)})}});
+                out.body = to_text({{"object", "list"}, {"data", json::array({model_json(services)})}});
                 return out;
               }});
   router.add({"GET", "/v1/models/{model}", Door::key, 0,
