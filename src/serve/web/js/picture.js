@@ -117,13 +117,14 @@ export async function showPicture(id, index, model) {
     const picture = job.pictures.find((each) => each.index === Number(index));
     if (!picture) throw Object.assign(new Error(), { words: t("nothing_here") });
     const prompt = job.request.prompt;
+    const long = prompt.length > 160;  // scrolls, by keyboard too
     view.replaceChildren(
       el("p", { class: "back" }, el("a", { href: "#/gallery" }, `← ${t("nav_gallery")}`)),
       el("div", { class: "picture" },
         el("div", {}, el("a", { href: pictureAddress(picture), class: "large" },
           el("img", { src: pictureAddress(picture), alt: prompt.slice(0, 200), width: picture.width,
             height: picture.height })), siblings(job, picture)),
-        el("div", {}, el("h1", { id: "picture-title", tabindex: "-1", class: prompt.length > 160 ? "long" : null }, prompt),
+        el("div", {}, el("h1", { id: "picture-title", tabindex: long ? "0" : "-1", class: long && "long" }, prompt),
           actions(job, picture, model),
           el("dl", {}, settingsOf(job, picture).slice(1).map(([name, text]) =>
             el("div", {}, el("dt", {}, t(name)), el("dd", {}, text)))))));
