@@ -45,15 +45,18 @@ function flicker(box) {
 function stage(pair) {
   stopComparing();
   const box = el("div", { class: "compare", data: { mode } }, image(pair[0], "first"), image(pair[1], "second"));
+  const { width, height } = pair[0].picture;
   const control = mode === "slider" ? slider(box) : mode === "flicker" ? flicker(box) : null;
-  return [box, el("div", { class: "compare-control" }, control)];
+  const place = el("div", {}, box, el("div", { class: "compare-control" }, control));
+  place.style.setProperty("--ratio", width / height);
+  return place;
 }
 
 function modes(pair, place) {
   const choices = kModes.flatMap((each) => {
     const input = el("input", { type: "radio", name: "mode", id: `mode-${each}`, value: each, on: { change: () => {
       mode = each;
-      place.replaceChildren(...stage(pair));
+      place.replaceChildren(stage(pair));
     } } });
     input.checked = each === mode;
     return [input, el("label", { for: `mode-${each}` }, t(`compare_${each}`))];
@@ -84,7 +87,7 @@ export async function showCompare(picks) {
       if (!picture) throw Object.assign(new Error(), { words: t("nothing_here") });
       pair.push({ job, picture });
     }
-    const place = el("div", {}, ...stage(pair));
+    const place = el("div", {}, stage(pair));
     view.replaceChildren(el("p", { class: "back" }, el("a", { href: "#/gallery" }, `← ${t("nav_gallery")}`)),
       el("div", { class: "gallery-head" }, el("h1", { id: "compare-title", tabindex: "-1" }, t("compare")),
         modes(pair, place)), place, differences(pair));

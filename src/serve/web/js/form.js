@@ -69,7 +69,7 @@ async function submit(accepted) {
 }
 
 function showSeed() {
-  byId("seed").disabled = byId("seed-random").checked;
+  byId("seed").hidden = byId("seed-random").checked;
 }
 
 // Fills the form with a picture's settings.

@@ -24,6 +24,7 @@ export function tile(job, picture, { pick = true } = {}) {
 
 function count() {
   const n = number(state.pictures);
+  if (state.pictures === 1 && !state.next) return t("found_one");
   if (state.pictures > 0) return t(state.next ? "found_more" : "found", { n });
   return state.search ? t("found_no_match", { search: state.search }) : t("found_none");
 }

@@ -36,8 +36,8 @@ class Card {
 
   build() {
     const { width, height } = this.size;
-    this.canvas = el("canvas", { width: Math.max(1, Math.round(width / 8)), height: Math.max(1, Math.round(height / 8)),
-      "aria-hidden": "true" });
+    this.canvas = el("canvas", { "aria-hidden": "true" });
+    paintTokens(this.canvas, this.size, 0);
     this.image = el("img", { width, height, alt: "", hidden: true });
     this.frame = el("div", { class: "frame" }, this.canvas, this.image);
     this.stage = el("p", { class: "stage-name" });
@@ -45,7 +45,7 @@ class Card {
     this.detail = el("p", { class: "hint" });
     this.note = el("p", { class: "error", hidden: true });
     this.actions = el("div", { class: "row" });
-    this.drawn = el("ul", { class: "tiles small" });
+    this.drawn = el("ul", { class: "tiles few" });
     this.element = el("article", { class: "card", data: { job: this.job.id }, tabindex: "-1" }, this.frame,
       el("div", { class: "card-text" }, el("h3", {}, this.job.request.prompt), this.stage, this.bar, this.detail,
         this.note, this.drawn, this.actions));

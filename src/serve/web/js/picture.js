@@ -98,7 +98,7 @@ function actions(job, picture, model) {
 
 function siblings(job, picture) {
   if (job.pictures.length < 2) return null;
-  return el("nav", { "aria-label": t("others") }, el("ul", { class: "tiles small" }, job.pictures.map((each) =>
+  return el("nav", { "aria-label": t("others") }, el("ul", { class: "tiles few" }, job.pictures.map((each) =>
     el("li", {}, el("a", { href: `#/picture/${job.id}/${each.index}`, "aria-current": each === picture && "true" },
       el("img", { src: pictureAddress(each), width: each.width, height: each.height,
         alt: t("picture_of", { n: each.index + 1, total: job.pictures.length }) }))))));

@@ -5,6 +5,7 @@ import { t } from "./i18n.js";
 const kShapes = [[1, 1], [4, 3], [3, 4], [3, 2], [2, 3], [16, 9], [9, 16]];
 const kToken = 32;  // pixels of a visual token: sides are multiples of it, or the picture is cropped
 
+const divisor = (a, b) => (b === 0 ? a : divisor(b, a % b));
 const rounded = (side) => Math.max(kToken, Math.round(side / kToken) * kToken);
 
 let limit = Infinity;
@@ -17,7 +18,9 @@ function shapesOf(side) {
     const text = `${width}x${height}`;
     if (seen.has(text)) continue;  // of a model for small pictures, shapes fall together
     seen.add(text);
-    out.push({ width, height, text, name: `${across}:${down}` });
+    // Rounding makes other shapes of small pictures.
+    const close = Math.abs((width * down) / (height * across) - 1) < 0.06, d = divisor(width, height);
+    out.push({ width, height, text, name: close ? `${across}:${down}` : `${width / d}:${height / d}` });
   }
   return out;
 }

@@ -187,7 +187,7 @@ def test_gallery(at, server):
     page.get_by_label("Search prompts").fill("<B>bold")
     expect(tiles).to_have_count(1)
     expect(tiles).to_contain_text("one <b>bold</b> heron")  # as text
-    expect(page.locator("#gallery-count")).to_have_text("1 pictures")
+    expect(page.locator("#gallery-count")).to_have_text("1 picture")
     page.get_by_label("Search prompts").fill("no such thing")
     expect(page.locator("#gallery-count")).to_have_text("No prompt has “no such thing” in it.")
     page.goto(f"{at.origin}/#/gallery?search=number%2031")

@@ -86,6 +86,7 @@ export default {
   reconnecting: "The connection was lost; trying again …",
 
   search: "Search prompts",
+  found_one: "1 picture",
   found: "{n} pictures",
   found_more: "{n} pictures, and there are more",
   found_none: "Nothing was drawn yet.",
@@ -122,7 +123,7 @@ export default {
   pick: "Choose to compare",
   picked: "Chosen to compare",
   remove: "Delete",
-  remove_sure: "Delete this request with all of its {n} pictures? This cannot be undone.",
+  remove_sure: "Delete this request with its pictures ({n})? This cannot be undone.",
   removed: "Deleted.",
   others: "Drawn with it",
   when: "Drawn",

@@ -86,6 +86,7 @@ export default {
   reconnecting: "连接中断，正在重试……",
 
   search: "搜索描述",
+  found_one: "1 张图片",
   found: "{n} 张图片",
   found_more: "{n} 张图片，还有更多",
   found_none: "还没有画过图。",
