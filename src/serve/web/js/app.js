@@ -8,6 +8,7 @@ import { nameOf, onLanguage, otherLanguage, setLanguage, t, tagOf, translatePage
 import { dropJobs } from "./jobs.js";
 import { startKeys } from "./key_dialog.js";
 import { forgetJobs, showJob, startLive } from "./live.js";
+import { learn } from "./pace.js";
 import { showPicture } from "./picture.js";
 import { startTheme } from "./theme.js";
 
@@ -58,6 +59,8 @@ async function connect() {
     model = await readModel();
     setModel(model);
     startLive(model, () => view === "draw" && showLatest());
+    // Somebody may have drawn before, if not from here: that tells how long it takes.
+    for (const job of (await listJobs({ state: "done", limit: 1 })).data) learn(model.id, job, job.pictures[0]);
     for (const state of ["queued", "running"]) (await listJobs({ state, limit: 10 })).data.reverse().forEach(showJob);
     showError(byId("form-error"), "");
     if (view === "draw") showLatest();
