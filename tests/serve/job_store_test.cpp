@@ -63,6 +63,18 @@ TEST_P(JobStoreTest, KeepsEveryFieldOfARequest) {
   EXPECT_GT(age, -1min);
 }
 
+TEST_P(JobStoreTest, TellsPlacesInTheQueueInTheOrderOfClaims) {
+  JobStore jobs = store();
+  std::vector<Job> waiting;
+  for (const char* owner : {"", "key_1", "key_2"}) waiting.push_back(jobs.submit(new_job("a fox", owner)).job);
+  for (size_t i = 0; i < waiting.size(); ++i) EXPECT_EQ(jobs.queue_place(waiting[i]), static_cast<int64_t>(i) + 1);
+  EXPECT_EQ(jobs.claim("w", 1, 1min).at(0).job.id, waiting[0].id);
+  EXPECT_EQ(jobs.queue_place(waiting[1]), 1);
+  EXPECT_EQ(jobs.queue_place(waiting[2]), 2);
+  jobs.cancel(waiting[1].id);
+  EXPECT_EQ(jobs.queue_place(waiting[2]), 1);
+}
+
 TEST_P(JobStoreTest, AcceptedJobsAreThereAfterReopening) {
   const std::string id = store().submit(new_job("a fox")).job.id;
   database_ = Database::open(where_);

@@ -40,6 +40,7 @@ class Card {
     paintTokens(this.canvas, this.size, 0);
     this.image = el("img", { width, height, alt: "", hidden: true });
     this.frame = el("div", { class: "frame" }, this.canvas, this.image);
+    this.frame.style.setProperty("--ratio", width / height);
     this.stage = el("p", { class: "stage-name" });
     this.bar = el("progress", { max: 1 });
     this.detail = el("p", { class: "hint" });

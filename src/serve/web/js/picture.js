@@ -104,6 +104,14 @@ function siblings(job, picture) {
         alt: t("picture_of", { n: each.index + 1, total: job.pictures.length }) }))))));
 }
 
+function large(job, picture) {
+  const out = el("a", { href: pictureAddress(picture), class: "large" },
+    el("img", { src: pictureAddress(picture), alt: job.request.prompt.slice(0, 200), width: picture.width,
+      height: picture.height }));
+  out.style.setProperty("--ratio", picture.width / picture.height);
+  return out;
+}
+
 export function nothingHere(id, words) {
   return [el("h1", { id, tabindex: "-1" }, t("picture")), el("p", {}, words),
     el("p", {}, el("a", { href: "#/gallery" }, t("nav_gallery")))];
@@ -121,9 +129,7 @@ export async function showPicture(id, index, model) {
     view.replaceChildren(
       el("p", { class: "back" }, el("a", { href: "#/gallery" }, `← ${t("nav_gallery")}`)),
       el("div", { class: "picture" },
-        el("div", {}, el("a", { href: pictureAddress(picture), class: "large" },
-          el("img", { src: pictureAddress(picture), alt: prompt.slice(0, 200), width: picture.width,
-            height: picture.height })), siblings(job, picture)),
+        el("div", {}, large(job, picture), siblings(job, picture)),
         el("div", {}, el("h1", { id: "picture-title", tabindex: long ? "0" : "-1", class: long && "long" }, prompt),
           actions(job, picture, model),
           el("dl", {}, settingsOf(job, picture).slice(1).map(([name, text]) =>
