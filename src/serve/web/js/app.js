@@ -13,7 +13,7 @@ import { showPicture } from "./picture.js";
 import { startTheme } from "./theme.js";
 
 const kViews = ["draw", "gallery", "picture", "compare"];
-let model = null, view = "", turn = 0;
+let model = null, away = false, view = "", turn = 0;
 
 async function fill(name, parts, query) {
   if (name === "gallery") {
@@ -62,9 +62,11 @@ async function connect() {
     // Somebody may have drawn before, if not from here: that tells how long it takes.
     for (const job of (await listJobs({ state: "done", limit: 1 })).data) learn(model.id, job, job.pictures[0]);
     for (const state of ["queued", "running"]) (await listJobs({ state, limit: 10 })).data.reverse().forEach(showJob);
-    showError(byId("form-error"), "");
+    if (away) showError(byId("form-error"), "");
+    away = false;
     if (view === "draw") showLatest();
   } catch (error) {
+    away = true;
     showError(byId("form-error"), wordsOf(error));
     if (error.status === 0 || error.status >= 500) setTimeout(connect, 5000);
   }

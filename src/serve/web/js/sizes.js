@@ -77,6 +77,7 @@ export function setSize(text) {
 
 // "640x480"; throws an Error in words.
 export function getSize() {
+  if (byId("shapes").childElementCount === 0) return "auto";  // the model is not known yet
   if (chosen() !== "free") return chosen();
   const sides = ["width", "height"].map((id) => Number(byId(id).value));
   const wrong = sides.findIndex((side) => !Number.isInteger(side) || side < kToken || side > 32768);
