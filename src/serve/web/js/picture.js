@@ -13,7 +13,7 @@ export function settingsOf(job, picture) {
   const request = job.request;
   const seconds = Object.values(picture.seconds).reduce((sum, each) => sum + each, 0);
   return [
-    ["prompt", request.prompt],
+    ["prompt_name", request.prompt],
     ["size", `${picture.width} × ${picture.height}`],
     ["seed", String(picture.seed)],
     ["steps", number(request.num_inference_steps)],

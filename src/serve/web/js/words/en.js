@@ -12,6 +12,7 @@ export default {
   clear: "Clear",
 
   draw_title: "Draw a picture",
+  prompt_name: "Prompt",
   prompt: "What should it show?",
   prompt_example: "A poster for a tea house at dusk, with the words “Open until ten”",
   prompt_hint: "Words in quotation marks are written into the picture.",

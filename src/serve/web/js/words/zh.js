@@ -12,6 +12,7 @@ export default {
   clear: "清除",
 
   draw_title: "画一张图",
+  prompt_name: "描述",
   prompt: "想画什么？",
   prompt_example: "黄昏时分的茶馆海报，写着“营业至十点”",
   prompt_hint: "引号里的文字会写进图里。",
