@@ -4,10 +4,11 @@ OUT    ?= out/picture.png
 SEED   ?= 1
 MODEL  ?= checkpoints/mini
 ARGS   ?=
+FUZZ_SECONDS ?= 600
 BUILD  ?= build
 TORCH  := $(if $(GLM_IMAGE_TORCH),-DGLM_IMAGE_TORCH=$(GLM_IMAGE_TORCH),)
 
-.PHONY: all setup run test bench check format lint arrows clean
+.PHONY: all setup run test soak fuzz bench check format lint arrows clean
 all: $(BUILD)/build.ninja
 	@cmake --build $(BUILD) --target glm-image
 
@@ -25,6 +26,15 @@ run: setup $(BUILD)/build.ninja
 test: setup $(BUILD)/build.ninja
 	@cmake --build $(BUILD)
 	@ctest --test-dir $(BUILD) --output-on-failure
+
+# What takes too long for `make test`: the same tests at length, sanitizers, the server's figures.
+soak: setup $(BUILD)/build.ninja
+	@cmake --build $(BUILD)
+	@scripts/soak $(BUILD)
+
+# Strangers' bytes, FUZZ_SECONDS for each fuzzer (tests/fuzz).
+fuzz: setup
+	@scripts/fuzz $(FUZZ_SECONDS)
 
 # Peers are measured where they are named: BENCH_PYTHON=…/bin/python, BENCH_GGML=clone or a checkout (docs/performance.md).
 bench: setup $(BUILD)/build.ninja

@@ -50,12 +50,14 @@ class Server:
         self.process = None
 
     def start(self):
-        self.log_file = open(self.folder / f"log-{time.monotonic_ns()}", "w+b")
         environment = dict(os.environ, GLM_IMAGE_DATA=str(self.folder / "data"), OMP_NUM_THREADS="1",
                            GLM_IMAGE_DEVICE_LIBRARY="")
-        self.process = subprocess.Popen(
-            [PROGRAM, "serve", "--model", CHECKPOINT, "--port", "0", "--threads", "1", "--steps", str(self.steps),
-             "--quiet", *self.options], env=environment, stdout=subprocess.DEVNULL, stderr=self.log_file)
+        return self.run([PROGRAM, "serve", "--model", CHECKPOINT, "--port", "0", "--threads", "1", "--steps",
+                         str(self.steps), "--quiet", *self.options], environment)
+
+    def run(self, command, environment):
+        self.log_file = open(self.folder / f"log-{time.monotonic_ns()}", "w+b")
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=self.log_file)
         self.port = self.wait_for_line("listening")["port"]
         return self
 
