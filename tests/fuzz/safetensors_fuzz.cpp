@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       for (size_t i = 0; i < tensor.nbytes(); ++i) bytes += values[i];
       weights.release(info.name);
     }
-    static volatile uint64_t sink = 0;
+    [[maybe_unused]] static volatile uint64_t sink = 0;
     sink = bytes;
   } catch (const Error& error) {
     test::require(error.kind() == ErrorKind::checkpoint);
