@@ -178,7 +178,7 @@ PictureSize picture_size(std::span<const uint8_t> bytes, const std::string& name
       [bytes](uint64_t offset, std::span<uint8_t> out) {
         if (offset >= bytes.size()) return size_t{0};
         const size_t count = std::min(out.size(), bytes.size() - static_cast<size_t>(offset));
-        std::memcpy(out.data(), bytes.data() + offset, count);
+        std::copy_n(bytes.data() + offset, count, out.data());
         return count;
       },
       name);

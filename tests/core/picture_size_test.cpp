@@ -108,6 +108,15 @@ TEST(PictureSize, OfEveryFormat) {
   }
 }
 
+TEST(PictureSize, AnEmptyExifChunkTurnsNothing) {
+  Bytes bytes = encode_image(test::gradient(9, 7));
+  const Bytes empty = {0, 0, 0, 0, 'e', 'X', 'I', 'f', 0, 0, 0, 0};
+  bytes.insert(bytes.begin() + 33, empty.begin(), empty.end());
+  EXPECT_EQ(picture_size(bytes, "png"), (PictureSize{9, 7}));
+  bytes.resize(33 + 8);  // and where the file ends with it
+  EXPECT_EQ(picture_size(bytes, "png"), (PictureSize{9, 7}));
+}
+
 TEST(PictureSize, IsThatOfTheUprightPicture) {
   const Image image = test::gradient(30, 20);
   for (int orientation = 1; orientation <= 8; ++orientation) {
