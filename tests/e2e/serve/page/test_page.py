@@ -482,3 +482,24 @@ def test_comes_back_after_a_lost_connection(chromium, server):
             expect(card).to_have_attribute("data-state", "cancelled")
     finally:
         line.close()
+
+
+def test_under_a_folder_of_a_proxy(at, server):
+    asked = []
+
+    def forward(route):
+        asked.append(route.request.url)
+        route.fulfill(response=route.fetch(url=route.request.url.replace("/tools/draw/", "/")))
+    at.context.route("**/*", forward)
+    page = at.page
+    page.goto(f"{at.origin}/tools/draw/")
+    page.wait_for_selector("#shapes input")
+    page.get_by_label("What should it show?").fill("far away")
+    free_size(page, 64)
+    page.get_by_role("button", name="Draw", exact=True).click()
+    image = page.locator(DONE).locator("img").first
+    expect(image).to_be_visible()
+    assert image.evaluate("(e) => e.decode().then(() => e.naturalWidth)") == 64
+    page.locator(DONE).get_by_role("link", name="Picture").click()
+    expect(page.get_by_role("heading", name="far away")).to_be_visible()
+    assert len(asked) > 20 and all("/tools/draw/" in url for url in asked), asked
