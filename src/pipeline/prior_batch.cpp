@@ -1,6 +1,7 @@
 #include "pipeline/prior_batch.h"
 
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/tensor.h>
 
 #include <algorithm>
