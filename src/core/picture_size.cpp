@@ -79,6 +79,7 @@ Header png_header(Window& in) {
     const std::span<const uint8_t> type = in.peek(at + 4, 4);
     if (is(type, "IDAT") || is(type, "IEND")) break;
     if (is(type, "eXIf")) {
+      // Its checksum is not looked at: of a broken one libpng thinks nothing, and the sides may come out swapped.
       header.orientation = exif_orientation(in.copy(at + 8, length));
       break;
     }
