@@ -1,4 +1,5 @@
-// What a picture says about itself: whatever the file is, it is refused with ErrorKind::usage, or its faults are listed.
+// What a picture says about itself: whatever the file is, it is refused with ErrorKind::usage, or its faults are
+// listed.
 #include "core/error.h"
 #include "core/picture_metadata.h"
 #include "fuzz/memory_file.h"

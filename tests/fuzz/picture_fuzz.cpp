@@ -1,4 +1,5 @@
-// A file that may be a picture: what its header promises is what decoding gives, or it is refused with ErrorKind::usage.
+// A file that may be a picture: what its header promises is what decoding gives, or it is refused with
+// ErrorKind::usage.
 #include <optional>
 
 #include "core/error.h"
