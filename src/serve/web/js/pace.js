@@ -46,7 +46,7 @@ export class Clock {
   stageLeft(expected) {
     const { done, total, time } = this.progress;
     const steps = done - this.began.done, passed = (time - this.began.time) / 1000;
-    if (steps > 0 && passed > 0.3) return (passed / steps) * (total - done) - (performance.now() - time) / 1000;
+    if (passed > 0 && (steps > 1 || passed > 0.3)) return (passed / steps) * (total - done) - (performance.now() - time) / 1000;
     return total > 0 && expected !== undefined ? expected * (1 - done / total) : undefined;
   }
 

@@ -73,7 +73,7 @@ def test_draws_a_picture(at, server):
     page.get_by_text("Fixed").click()
     page.get_by_label("Number of the seed").fill("9223372036854775000")  # more than a JavaScript number holds
     page.get_by_text("Fine settings").click()
-    page.get_by_label("Steps", exact=True).fill("60")
+    page.get_by_label("Steps", exact=True).fill("100")  # long enough to be told how long
     page.get_by_label("Temperature", exact=True).fill("0.5")
     page.get_by_label("File").select_option("webp")
     page.get_by_role("button", name="Draw", exact=True).click()
@@ -81,7 +81,7 @@ def test_draws_a_picture(at, server):
     job = newest(server)
     asked = job["request"]
     assert asked["prompt"] == 'a fox that says "hi"' and (asked["width"], asked["height"]) == (256, 256)
-    assert asked["num_inference_steps"] == 60 and asked["temperature"] == 0.5 and asked["top_p"] is None
+    assert asked["num_inference_steps"] == 100 and asked["temperature"] == 0.5 and asked["top_p"] is None
     assert asked["output_format"] == "webp" and job["pictures"][0]["seed"] == 9223372036854775000
     assert said(page, r"Writing visual tokens|Painting") and said(page, r"\d+ of \d+") and said(page, r"about \d+ s left")
     assert page.evaluate("window.previewed && window.most > 0 && window.most <= 1")
