@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "core/cache_folder.h"
 #include "core/error.h"
 #include "core/json.h"
 #include "hub/own_files.h"
@@ -75,10 +76,7 @@ void Pulled::set_place(const Listing& listing) {
 }
 
 fs::path default_folder(const std::string& id) {
-  const char* cache = std::getenv("XDG_CACHE_HOME");
-  const char* home = std::getenv("HOME");
-  if (cache && fs::path(cache).is_absolute()) return fs::path(cache) / "glm-image/models" / id;
-  if (home && *home) return fs::path(home) / ".cache/glm-image/models" / id;
+  if (const auto cache = cache_folder()) return *cache / "models" / id;
   fail(ErrorKind::usage, "neither HOME nor XDG_CACHE_HOME is set; name a folder to pull into");
 }
 

@@ -33,10 +33,15 @@ at::Tensor composition(const at::Tensor& q, const at::Tensor& k, const at::Tenso
                                           /*enable_gqa=*/q.size(1) != k.size(1));
 }
 
+// What the dispatcher hands over, as the twins take it.
+AttentionOptions options_of(const MaybeTensor& bias, bool causal, std::optional<double> scale,
+                            std::optional<int64_t> keys) {
+  return {.mask = causal ? Mask::causal : Mask::none, .scale = scale, .bias = bias, .keys = keys};
+}
+
 at::Tensor on_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const MaybeTensor& bias, bool causal,
                   std::optional<double> scale, std::optional<int64_t> keys) {
-  const AttentionOptions options{
-      .mask = causal ? Mask::causal : Mask::none, .scale = scale, .bias = bias, .keys = keys};
+  const AttentionOptions options = options_of(bias, causal, scale, keys);
   return cpu::can_attend(q, k, v, options) ? cpu::attend(q, k, v, options)
                                            : composition(q, k, v, bias, causal, scale, keys);
 }
@@ -49,8 +54,7 @@ at::Tensor on_npu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
 
 at::Tensor on_cuda(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const MaybeTensor& bias, bool causal,
                    std::optional<double> scale, std::optional<int64_t> keys) {
-  const AttentionOptions options{
-      .mask = causal ? Mask::causal : Mask::none, .scale = scale, .bias = bias, .keys = keys};
+  const AttentionOptions options = options_of(bias, causal, scale, keys);
   return cuda::can_attend(q, k, v, options) ? cuda::attend(q, k, v, options)
                                             : composition(q, k, v, bias, causal, scale, keys);
 }

@@ -9,7 +9,7 @@
 
 #include "core/error.h"
 #include "pipeline/drawn_recipe.h"
-#include "serve/api.h"
+#include "serve/front.h"
 #include "serve/labelled_picture.h"
 #include "serve/metrics.h"
 #include "serve/served_model.h"
@@ -22,24 +22,6 @@ void check_keys(const ServingOptions& options, const KeyStore& keys) {
   fail(ErrorKind::usage, "anybody on the network could draw at ", options.server.address,
        ": make an API key first (glm-image keys add NAME), or listen on 127.0.0.1");
 }
-
-// Connections wait in the application's constructor: the server is bound before the model is read, so that an address
-// in use is told at once.
-class Front : public Application {
- public:
-  void open(Services& services) { api_.emplace(services); }
-  std::variant<uint64_t, Response> admit(Request& request) override { return api_->admit(request); }
-  Answer handle(Request& request) override { return api_->handle(request); }
-  Response refuse(const Request& request, int status, const std::string& message) override {
-    return api_->refuse(request, status, message);
-  }
-  void finished(const Request& request, int status, double seconds, uint64_t bytes) override {
-    api_->finished(request, status, seconds, bytes);
-  }
-
- private:
-  std::optional<Api> api_;
-};
 
 }  // namespace
 

@@ -6,27 +6,17 @@
 
 #include "core/image_helpers.h"
 #include "core/srgb_profile.h"
+#include "support/error_of.h"
 
 namespace glmimage {
 namespace {
 
 using test::Bytes;
+using test::error_of;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr PictureFormat kFormats[] = {PictureFormat::png, PictureFormat::jpeg, PictureFormat::webp};
-
-template <typename Call>
-std::string error_of(ErrorKind kind, const Call& call) {
-  try {
-    call();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), kind) << e.what();
-    return e.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
 
 // Soft colours, as pictures have them.
 Image waves(int64_t width, int64_t height) {

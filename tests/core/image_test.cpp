@@ -15,6 +15,7 @@
 
 #include "core/encode_image.h"
 #include "core/image_helpers.h"
+#include "support/error_of.h"
 #include "support/goldens.h"
 
 namespace glmimage {
@@ -22,22 +23,11 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::Bytes;
+using test::error_of;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 Bytes to_bytes(const std::string& text) { return {text.begin(), text.end()}; }
-
-template <typename Call>
-std::string error_of(ErrorKind kind, const Call& call) {
-  try {
-    call();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), kind) << e.what();
-    return e.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
-}
 
 TEST(LoadImage, ReadsWhatSaveImageWrote) {
   const fs::path file = test::scratch_folder() / "猫 picture.png";

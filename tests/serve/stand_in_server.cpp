@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "core/error.h"
-#include "serve/api.h"
 #include "serve/fake_painter.h"
+#include "serve/front.h"
 #include "serve/janitor.h"
 #include "serve/metrics.h"
 #include "serve/request_log.h"
@@ -17,23 +17,6 @@
 
 namespace glmimage::serve::test {
 namespace {
-
-// The server is bound before what it serves is there.
-class Front : public Application {
- public:
-  void open(Services& services) { api_.emplace(services); }
-  std::variant<uint64_t, Response> admit(Request& request) override { return api_->admit(request); }
-  Answer handle(Request& request) override { return api_->handle(request); }
-  Response refuse(const Request& request, int status, const std::string& message) override {
-    return api_->refuse(request, status, message);
-  }
-  void finished(const Request& request, int status, double seconds, uint64_t bytes) override {
-    api_->finished(request, status, seconds, bytes);
-  }
-
- private:
-  std::optional<Api> api_;
-};
 
 ServedModel stand_in_model() {
   ServedModel model;

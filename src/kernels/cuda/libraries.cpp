@@ -3,16 +3,16 @@
 #include <dlfcn.h>
 #include <link.h>
 
-#include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <vector>
 
+#include "core/cache_folder.h"
 #include "core/error.h"
 #include "core/part_file.h"
+#include "core/sha256.h"
 
 namespace glmimage::kernels::cuda {
 namespace {
@@ -47,15 +47,6 @@ bool find_function(void* library, const char* name, Function& function) {
   return function != nullptr;
 }
 
-// FNV-1a, 64 bits: tells texts apart, no defence against forgers; the folder is the user's own.
-std::string fingerprint(const std::string& text) {
-  uint64_t hash = 14695981039346656037u;
-  for (const unsigned char c : text) hash = (hash ^ c) * 1099511628211u;
-  char out[17];
-  std::snprintf(out, sizeof out, "%016llx", static_cast<unsigned long long>(hash));
-  return out;
-}
-
 std::string read_file(const fs::path& file) {
   std::ifstream in(file, std::ios::binary);
   return in ? std::string(std::istreambuf_iterator<char>(in), {}) : std::string();
@@ -73,18 +64,14 @@ void keep(const fs::path& file, const std::string& bytes) {
   }
 }
 
-}  // namespace
-
-std::string cache_folder() {
-  const auto variable = [](const char* name) -> std::string {
-    const char* value = std::getenv(name);
-    return value ? value : "";
-  };
-  if (const std::string chosen = variable("GLM_IMAGE_CACHE"); !chosen.empty()) return chosen;
-  if (const std::string chosen = variable("XDG_CACHE_HOME"); !chosen.empty()) return chosen + "/glm-image";
-  const std::string home = variable("HOME");
-  return home.empty() ? "" : home + "/.cache/glm-image";
+// Where compiled kernels are kept between runs; empty: nowhere.
+fs::path kept_kernels() {
+  const char* chosen = std::getenv("GLM_IMAGE_CACHE");
+  const fs::path folder = chosen && *chosen ? fs::path(chosen) : cache_folder().value_or(fs::path());
+  return folder.empty() ? folder : folder / "cuda";
 }
+
+}  // namespace
 
 const Libraries* Libraries::find() {
   static const Libraries* found = [] {
@@ -142,9 +129,9 @@ void* Libraries::load(const std::string& text, const std::string& name, int devi
   check(attribute_(&major, kMajor, device), "asking for the device's kind");
   check(attribute_(&minor, kMinor, device), "asking for the device's kind");
   version_(&release, &revision);
-  const std::string architecture = concat("sm_", major, minor), folder = cache_folder();
-  const std::string key = fingerprint(concat(text, architecture, " ", release, ".", revision));
-  const fs::path file = fs::path(folder) / "cuda" / concat(name, "-", architecture, "-", key, ".cubin");
+  const std::string architecture = concat("sm_", major, minor);
+  const std::string key = sha256_hex(concat(text, architecture, " ", release, ".", revision));
+  const fs::path folder = kept_kernels(), file = folder / concat(name, "-", architecture, "-", key, ".cubin");
   std::string code = folder.empty() ? "" : read_file(file);
   void* library = nullptr;
   const auto load = [&] { return library_load_(&library, code.data(), nullptr, nullptr, 0, nullptr, nullptr, 0); };

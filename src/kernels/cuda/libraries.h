@@ -15,7 +15,8 @@ class Libraries {
   static const Libraries* find();
 
   // All throw ErrorKind::device with what CUDA or its compiler says.
-  // Compiles `text` for `device`, or takes what was compiled before from the cache on disk, and loads it there.
+  // Compiles `text` for `device`, or takes what was compiled before from the disk (below GLM_IMAGE_CACHE, else
+  // core/cache_folder.h), and loads it there.
   void* load(const std::string& text, const std::string& name, int device) const;
   void* function(void* library, const char* name) const;
   void start(void* function, Grid blocks, Grid threads, void** arguments, void* stream) const;
@@ -41,9 +42,5 @@ class Libraries {
   int (*cubin_)(void*, char*) = nullptr;
   int (*destroy_)(void**) = nullptr;
 };
-
-// Where compiled kernels are kept between runs: GLM_IMAGE_CACHE, else glm-image below XDG_CACHE_HOME or ~/.cache.
-// Empty: nowhere.
-std::string cache_folder();
 
 }  // namespace glmimage::kernels::cuda
