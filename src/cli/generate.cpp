@@ -1,7 +1,7 @@
-#include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -9,24 +9,21 @@
 
 #include "cli/commands.h"
 #include "cli/from_picture.h"
-#include "cli/generate_options.h"
+#include "cli/generate_plan.h"
 #include "cli/interrupt.h"
-#include "cli/prompt_file.h"
+#include "cli/manifest.h"
+#include "cli/picture_list.h"
 #include "cli/terminal_progress.h"
 #include "core/dtype.h"
 #include "core/error.h"
-#include "core/image.h"
 #include "core/memory.h"
 #include "core/part_file.h"
-#include "core/rng.h"
 #include "core/safetensors.h"
-#include "core/threads.h"
-#include "core/version.h"
+#include "core/sha256.h"
 #include "core/visible_mark.h"
 #include "pipeline/drawn_recipe.h"
 #include "pipeline/picture_file.h"
 #include "pipeline/pipeline.h"
-#include "text/utf8.h"
 
 namespace glmimage::cli {
 namespace {
@@ -41,33 +38,9 @@ constexpr const char* kFooter = R"(Examples:
   glm-image generate --prompt 'a fox' --lora style.safetensors:0.8 --output fox.png
   glm-image generate --from fox.png --seed 8 --output fox8.webp
   glm-image generate --prompt-file prompts.txt --output out/picture.png --json
+  srun glm-image generate --prompt-file prompts.txt --seed 1 --manifest out/manifest.jsonl --output out/picture.png
 
 Text to be drawn goes in quotation marks inside the prompt. --temperature 0 is greedy.)";
-
-std::vector<std::string> collect_prompts(const GenerateOptions& options, bool prompt_given) {
-  const bool from_recipe = !options.from.empty() && options.prompt_file.empty();
-  if (prompt_given || from_recipe) return {options.prompt};
-  if (!options.prompt_file.empty() && options.prompt_file != "-") return read_prompt_file(options.prompt_file);
-  std::vector<std::string> prompts = read_prompts(std::cin, "standard input");
-  if (prompts.empty())
-    fail(ErrorKind::usage, "no prompt: give --prompt, or lines in --prompt-file or on standard input");
-  return prompts;
-}
-
-// a.png for a single picture, else a-1.png, a-2.png, …
-fs::path output_name(const fs::path& output, int64_t number, int64_t total) {
-  if (total == 1) return output;
-  fs::path name = output;
-  name.replace_filename(concat(output.stem().string(), "-", number, output.extension().string()));
-  return name;
-}
-
-// Fails before the work rather than after it.
-void check_folder_of(const fs::path& output) {
-  const fs::path folder = output.has_parent_path() ? output.parent_path() : fs::path(".");
-  if (!fs::is_directory(folder)) fail(ErrorKind::usage, folder.string(), ": the output folder does not exist");
-  if (fs::is_directory(output)) fail(ErrorKind::usage, output.string(), ": is a folder; name a file");
-}
 
 json describe(const std::vector<LoraUse>& uses) {
   json out = json::array();
@@ -110,29 +83,11 @@ void tell(const fs::path& file, const GenerateResult& result) {
   std::fflush(stdout);
 }
 
-RequestOutline outline_of(const GenerateRequest& request, const std::vector<std::string>& prompts) {
-  RequestOutline out{.width = request.width, .height = request.height, .references = {}, .prompt_bytes = 0};
-  for (const Image& picture : request.references) out.references.push_back({picture.height, picture.width});
-  for (const std::string& prompt : prompts) {
-    out.prompt_bytes = std::max(out.prompt_bytes, static_cast<int64_t>(prompt.size()));
-  }
-  out.guidance_scale = request.guidance_scale;
-  return out;
-}
-
-// Of files, without their folders.
-std::vector<std::string> names_of(const std::vector<std::string>& files) {
-  std::vector<std::string> names;
-  for (const std::string& file : files) names.push_back(fs::path(file).filename().string());
-  return names;
-}
-
 void warn(const std::string& text) { std::fprintf(stderr, "glm-image: warning: %s\n", text.c_str()); }
 
 // Before weights are loaded: what is to be drawn again must be drawn with the same.
-void hold_to_recipe(const GenerateOptions& options, const Recipe& wanted, const PipelineOptions& pipeline,
+void hold_to_recipe(const GenerateOptions& options, const Recipe& wanted, Recipe drawn,
                     const GenerateRequest& request) {
-  Recipe drawn = recipe_of_run(pipeline);
   drawn.references = references_of(request, names_of(options.images));
   const std::vector<std::string> found = differences(wanted, drawn);
   if (!found.empty() && !options.allow_differences) {
@@ -142,37 +97,6 @@ void hold_to_recipe(const GenerateOptions& options, const Recipe& wanted, const 
   if (options.draw.quiet) return;
   for (const std::string& each : found) warn(concat(options.from, ": ", each));
   for (const std::string& each : doubts(wanted, drawn)) warn(concat(options.from, ": ", each));
-}
-
-// What is known before weights are loaded.
-struct Plan {
-  PipelineOptions pipeline;
-  GenerateRequest request;  // without prompt and seed
-  std::vector<std::string> prompts;
-  PictureFileOptions file;
-  uint64_t first_seed = 0;
-};
-
-Plan make_plan(const GenerateOptions& options, bool prompt_given) {
-  Plan plan{.pipeline = prepare(options.draw), .request = request_of(options.draw), .prompts = {}, .file = {}};
-  plan.request.width = options.width;
-  plan.request.height = options.height;
-  for (const std::string& file : options.images) plan.request.references.push_back(load_image(file));
-  plan.prompts = collect_prompts(options, prompt_given);
-  for (const std::string& prompt : plan.prompts) {
-    require_utf8(prompt, "the prompt");
-    plan.request.prompt = prompt;
-    validate(plan.request);
-  }
-  plan.pipeline.largest = outline_of(plan.request, plan.prompts);
-  check_folder_of(options.output);
-  plan.file = file_options_of(options);
-  if (!options.trace.empty()) check_folder_of(options.trace);
-  if (!options.trace.empty() && plan.prompts.size() * static_cast<size_t>(options.count) != 1) {
-    fail(ErrorKind::usage, "--trace records one picture; it does not go with --count or several prompts");
-  }
-  plan.first_seed = options.seed ? *options.seed : random_seed() >> 31;  // short enough to retype
-  return plan;
 }
 
 void write_picture(const fs::path& file, const std::vector<uint8_t>& bytes) {
@@ -192,8 +116,16 @@ struct Run {
   TerminalProgress& progress;
 };
 
+struct DrawnPicture {
+  json description;
+  ManifestEntry entry;  // what the manifest says of it besides its place in the list
+};
+
 // Draws one picture into its file and says what became of it.
-json draw_picture(const Run& run, const GenerateRequest& request, const fs::path& file) {
+DrawnPicture draw_picture(const Run& run, GenerateRequest request, const WantedPicture& wanted) {
+  request.prompt = wanted.prompt;
+  request.seed = wanted.seed;
+  const auto began = std::chrono::steady_clock::now();
   const std::string& trace_file = run.options.trace;
   NamedTensors trace;
   const GenerateResult result = run.pipeline.generate(
@@ -201,14 +133,21 @@ json draw_picture(const Run& run, const GenerateRequest& request, const fs::path
   run.progress.finish_line();
   const Recipe recipe =
       recipe_of_picture(run.recipe, request, result.image, run.pipeline.dtype(), names_of(run.options.images));
-  write_picture(file, picture_file(result.image, recipe, run.file));
+  const std::vector<uint8_t> bytes = picture_file(result.image, recipe, run.file);
+  write_picture(wanted.file, bytes);
   if (!trace_file.empty()) {
     guard_partial_file(trace_file + ".part");
     write_safetensors(trace_file, trace, {{"format", "pt"}});
     guard_partial_file({});
   }
-  if (!run.options.draw.json && !run.options.draw.quiet) tell(file, result);
-  return describe(file, request, result, run.file);
+  if (!run.options.draw.json && !run.options.draw.quiet) tell(wanted.file, result);
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
+  return {describe(wanted.file, request, result, run.file),
+          {.bytes = static_cast<int64_t>(bytes.size()),
+           .sha256 = sha256_hex(bytes),
+           .width = result.image.width,
+           .height = result.image.height,
+           .seconds = std::round(seconds.count() * 1000) / 1000}};
 }
 
 json summary_of(const Run& run, json pictures) {
@@ -228,6 +167,60 @@ json summary_of(const Run& run, json pictures) {
             {"predicted_bytes", pipeline.memory().peak_bytes}}}};
 }
 
+// What the shares and the manifest of a list add to the summary.
+void describe_list(const GeneratePlan& plan, const Manifest* manifest, const RemainingPictures* remaining,
+                   json& summary) {
+  if (plan.share) {
+    summary["share"] = {{"index", plan.share->index + 1}, {"count", plan.share->count}, {"source", plan.share->source}};
+  }
+  if (!manifest) return;
+  summary["manifest"] = {{"file", manifest->file().string()},
+                         {"already_drawn", remaining->found()},
+                         {"drawn_elsewhere", remaining->elsewhere()},
+                         {"unfinished_lines", manifest->unfinished_lines()}};
+}
+
+void tell_share(const GeneratePlan& plan, const Manifest* manifest, const RemainingPictures* remaining) {
+  if (plan.share) {
+    std::fprintf(stderr, "glm-image: share %lld of %lld (%s): %zu of %lld pictures\n",
+                 static_cast<long long>(plan.share->index + 1), static_cast<long long>(plan.share->count),
+                 plan.share->source.c_str(), plan.pictures.size(), static_cast<long long>(plan.listed));
+  }
+  if (!manifest) return;
+  if (remaining->found() > 0) {
+    std::fprintf(stderr, "glm-image: %s: %lld of them are drawn already\n", manifest->file().c_str(),
+                 static_cast<long long>(remaining->found()));
+  }
+  if (manifest->unfinished_lines() > 0) {
+    warn(concat(manifest->file().native(), ": passed over ", manifest->unfinished_lines(),
+                " unfinished lines, of processes that were killed"));
+  }
+  if (!manifest->has_locks()) {
+    warn(concat(manifest->file().native(), ": the file system has no locks: processes with the same share draw twice"));
+  }
+}
+
+// All pictures of the plan, or those that the manifest lacks.
+json draw_all(const Run& run, const GeneratePlan& plan, RemainingPictures* remaining) {
+  json pictures = json::array();
+  if (!remaining) {
+    for (const WantedPicture& wanted : plan.pictures) {
+      pictures.push_back(draw_picture(run, plan.request, wanted).description);
+    }
+    return pictures;
+  }
+  while (const std::optional<WantedPicture> wanted = remaining->next()) {
+    DrawnPicture drawn = draw_picture(run, plan.request, *wanted);
+    remaining->finish(*wanted, std::move(drawn.entry));
+    pictures.push_back(std::move(drawn.description));
+  }
+  return pictures;
+}
+
+void print(const json& summary) {
+  std::printf("%s\n", summary.dump(2, ' ', false, json::error_handler_t::replace).c_str());
+}
+
 int generate(GenerateOptions options, const CLI::App& command) {
   watch_interrupts(Patience::brief);
   std::optional<Recipe> wanted;
@@ -235,33 +228,40 @@ int generate(GenerateOptions options, const CLI::App& command) {
     wanted = load_recipe(options.from);
     fill_from(*wanted, command, options);
   }
-  Plan plan = make_plan(options, command.count("--prompt") > 0);
-  GenerateRequest& request = plan.request;
-  if (wanted) hold_to_recipe(options, *wanted, plan.pipeline, request);
+  const GeneratePlan plan = make_plan(options, command.count("--prompt") > 0);
+  const Recipe recipe = recipe_of_run(plan.pipeline);
+  if (wanted) hold_to_recipe(options, *wanted, recipe, plan.request);
+  std::optional<Manifest> manifest;
+  std::optional<RemainingPictures> remaining;
+  if (!options.manifest.empty()) {
+    manifest.emplace(options.manifest, settings_of(options, plan, recipe));
+    remaining.emplace(*manifest, plan.pictures);
+  }
+  const Manifest* list = manifest ? &*manifest : nullptr;
+  RemainingPictures* rest = remaining ? &*remaining : nullptr;
+  if (!options.draw.quiet) tell_share(plan, list, rest);
+  if (rest ? rest->empty() : plan.pictures.empty()) {  // no weights are loaded for nothing
+    json summary = {{"pictures", json::array()}};
+    describe_list(plan, list, rest, summary);
+    if (options.draw.json) print(summary);
+    return 0;
+  }
 
   TerminalProgress progress(options.draw.quiet ? TerminalProgress::Style::silent : TerminalProgress::style_of_stderr());
   const Pipeline pipeline = Pipeline::open(plan.pipeline, &progress);
   progress.finish_line();
   if (!options.draw.quiet) warn_of_unmatched(pipeline.loras());
   if (plan.file.label.mode == LabelMode::visible) {
-    require_room_for_mark(request.width.value_or(pipeline.default_size()),
-                          request.height.value_or(pipeline.default_size()));
+    require_room_for_mark(plan.request.width.value_or(pipeline.default_size()),
+                          plan.request.height.value_or(pipeline.default_size()));
   }
-  const Run run{options, plan.file, pipeline, recipe_of_run(plan.pipeline), progress};
-  json pictures = json::array();
-  const int64_t total = static_cast<int64_t>(plan.prompts.size()) * options.count;
-  for (const std::string& prompt : plan.prompts) {
-    for (int64_t k = 0; k < options.count; ++k) {
-      request.prompt = prompt;
-      request.seed = plan.first_seed + static_cast<uint64_t>(k);
-      const int64_t number = static_cast<int64_t>(pictures.size()) + 1;
-      pictures.push_back(draw_picture(run, request, output_name(options.output, number, total)));
-    }
+  const Run run{options, plan.file, pipeline, recipe, progress};
+  json summary = summary_of(run, draw_all(run, plan, rest));
+  describe_list(plan, list, rest, summary);
+  if (rest && rest->elsewhere() > 0 && !options.draw.quiet) {
+    warn(concat(rest->elsewhere(), " pictures of this share are being drawn by other processes"));
   }
-  if (options.draw.json) {
-    const json summary = summary_of(run, std::move(pictures));
-    std::printf("%s\n", summary.dump(2, ' ', false, json::error_handler_t::replace).c_str());
-  }
+  if (options.draw.json) print(summary);
   return 0;
 }
 

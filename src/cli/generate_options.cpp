@@ -13,6 +13,14 @@ void add_file_options(CLI::App& command, GenerateOptions& options) {
   add_label_options(command, options.labelling);
 }
 
+// Of pictures by the thousand.
+void add_list_options(CLI::App& command, GenerateOptions& options) {
+  command.add_option("--manifest", options.manifest,
+                     "Note every finished picture in this file of JSON lines, and draw only those it lacks");
+  command.add_option("--share", options.share,
+                     "I/N: only every Nth picture, from the Ith on; default: as Slurm, MPI or torchrun say");
+}
+
 }  // namespace
 
 void add_generate_options(CLI::App& command, GenerateOptions& options) {
@@ -27,6 +35,7 @@ void add_generate_options(CLI::App& command, GenerateOptions& options) {
       ->capture_default_str()
       ->check(CLI::Range(int64_t{1}, int64_t{100000}));
   add_file_options(command, options);
+  add_list_options(command, options);
   CLI::Option* from = command.add_option(
       "--from", options.from, "Draw this picture again, by the recipe in it; options given beside it count instead");
   command

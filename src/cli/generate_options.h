@@ -21,6 +21,8 @@ struct GenerateOptions {
   int64_t count = 1;
   std::optional<uint64_t> seed;
   std::string output = "picture.png", trace;
+  std::string manifest;        // of the list's finished pictures
+  std::string share;           // I/N; empty: as the launcher says
   std::string format;          // empty: by the output's suffix
   std::optional<int> quality;  // of JPEG and WebP
   LabelChoice labelling;

@@ -1,5 +1,6 @@
 #include "core/launch.h"
 
+#include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <cstdlib>
@@ -219,6 +220,15 @@ std::optional<Launch> launch_from_environment(const Environment& read) {
   const std::optional<int64_t> port = number(read, "MASTER_PORT", 1, 65535);
   out->master_port = port ? static_cast<int>(*port) : port_of_job(read, out->source);
   return out;
+}
+
+std::string device_of_rank(const std::string& device, const std::optional<Launch>& launch, const Environment& read) {
+  const bool cuda = device == "cuda";
+  if (!launch || (!cuda && device != "npu")) return device;
+  const std::string_view visible = text(read, cuda ? "CUDA_VISIBLE_DEVICES" : "ASCEND_RT_VISIBLE_DEVICES");
+  int64_t number = launch->local_rank;
+  if (!visible.empty()) number %= 1 + std::count(visible.begin(), visible.end(), ',');
+  return concat(device, ":", number);
 }
 
 std::optional<Share> share_from_environment(const Environment& read) {

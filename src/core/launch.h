@@ -44,6 +44,11 @@ struct Share {
 // ErrorKind::usage for an array whose numbers are no regular series (1,3,7), which do not say which of them this is.
 std::optional<Share> share_from_environment(const Environment& read = process_environment);
 
+// The device of a process among those on its machine: "cuda" and "npu" without a number mean the local rank's, counted
+// round the devices that CUDA_VISIBLE_DEVICES or ASCEND_RT_VISIBLE_DEVICES leave visible. Anything else stays as it is.
+std::string device_of_rank(const std::string& device, const std::optional<Launch>& launch,
+                           const Environment& read = process_environment);
+
 // The first host of a list as Slurm writes it: "node[07-12,15],gpu3" is "node07". Throws ErrorKind::usage for what is
 // no such list.
 std::string first_host(std::string_view list);

@@ -187,6 +187,20 @@ TEST(Launch, FirstHost) {
   }
 }
 
+TEST(Launch, DevicesGoByLocalRank) {
+  const Launch third{.rank = 10, .size = 16, .local_rank = 2, .local_size = 8, .master_address = "", .source = ""};
+  const auto device = [&](const char* name, const Variables& variables) {
+    return device_of_rank(name, third, environment(variables));
+  };
+  EXPECT_EQ(device("npu", {}), "npu:2");
+  EXPECT_EQ(device("cuda", {{"CUDA_VISIBLE_DEVICES", "4,5,6,7"}}), "cuda:2");
+  EXPECT_EQ(device("cuda", {{"CUDA_VISIBLE_DEVICES", "4"}}), "cuda:0") << "srun --gpus-per-task=1";
+  EXPECT_EQ(device("cuda", {{"ASCEND_RT_VISIBLE_DEVICES", "4"}}), "cuda:2");
+  EXPECT_EQ(device("cuda:5", {}), "cuda:5");
+  EXPECT_EQ(device("cpu", {}), "cpu");
+  EXPECT_EQ(device_of_rank("npu", std::nullopt, environment({})), "npu");
+}
+
 Variables array(const char* id, const char* least, const char* most, const char* count, const char* step) {
   return {{"SLURM_ARRAY_TASK_ID", id},
           {"SLURM_ARRAY_TASK_MIN", least},
