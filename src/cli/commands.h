@@ -14,6 +14,7 @@ void add_serve(CLI::App& app, Command& run);
 void add_pull(CLI::App& app, Command& run);
 void add_quantize(CLI::App& app, Command& run);
 void add_train(CLI::App& app, Command& run);
+void add_plan(CLI::App& app, Command& run);
 void add_keys(CLI::App& app, Command& run);
 
 }  // namespace glmimage::cli

@@ -54,6 +54,7 @@ int run_program(int argc, char** argv) {
   cli::add_quantize(app, run);
   cli::add_serve(app, run);
   cli::add_train(app, run);
+  cli::add_plan(app, run);
   cli::add_keys(app, run);
   bool json = false;
   for (int i = 1; i < argc; ++i) json = json || std::strcmp(argv[i], "--json") == 0;

@@ -13,7 +13,7 @@ struct ManifestEntry {
   int64_t number = 0;  // its place in the list, from 1
   std::string prompt = {};
   uint64_t seed = 0;
-  std::string file;  // from the manifest's folder
+  std::string file = {};  // from the manifest's folder
   int64_t bytes = 0;
   std::string sha256 = {};  // of the file
   int64_t width = 0, height = 0;
