@@ -2,9 +2,9 @@
 #include <new>
 
 #include "core/error.h"
-#include "core/exif.h"
 #include "core/image_codecs.h"
 #include "core/png_io.h"
+#include "core/png_orientation.h"
 
 namespace glmimage {
 namespace {
@@ -21,13 +21,6 @@ void ask_for_rgb(png_structp png, png_infop info) {
 
 uint32_t big_endian_u32(const uint8_t* bytes) {
   return uint32_t{bytes[0]} << 24 | uint32_t{bytes[1]} << 16 | uint32_t{bytes[2]} << 8 | bytes[3];
-}
-
-int png_orientation(png_structp png, png_infop info) {
-  png_uint_32 count = 0;
-  png_bytep exif = nullptr;
-  if (png_get_eXIf_1(png, info, &count, &exif) == 0 || exif == nullptr) return 1;
-  return exif_orientation({exif, count});
 }
 
 }  // namespace
@@ -63,7 +56,7 @@ Image decode_png(std::span<const uint8_t> bytes, const std::string& name) {
     png_read_end(png, info);
   });
   if (!read) broken();
-  return upright(std::move(image), png_orientation(png, info));
+  return upright(std::move(image), png_orientation(read_bytes(bytes)));
 }
 
 }  // namespace glmimage

@@ -12,6 +12,7 @@
 #include "core/error.h"
 #include "core/exif.h"
 #include "core/image_codecs.h"
+#include "core/png_orientation.h"
 
 namespace glmimage {
 namespace {
@@ -70,22 +71,10 @@ struct Header {
   int orientation = 1;
 };
 
-Header png_header(Window& in) {
+Header png_header(Window& in, const ReadAt& read) {
   if (!is(in.need(12, 4), "IHDR")) in.broken("a PNG file begins with the chunk IHDR");
-  Header header{{static_cast<int64_t>(in.big_endian(16, 4)), static_cast<int64_t>(in.big_endian(20, 4))}};
-  uint64_t at = 33;  // behind the signature and IHDR
-  for (int i = 0; i < kMostChunks && in.peek(at, 8).size() == 8; ++i) {
-    const uint64_t length = in.big_endian(at, 4);
-    const std::span<const uint8_t> type = in.peek(at + 4, 4);
-    if (is(type, "IDAT") || is(type, "IEND")) break;
-    if (is(type, "eXIf")) {
-      // Its checksum is not looked at: of a broken one libpng thinks nothing, and the sides may come out swapped.
-      header.orientation = exif_orientation(in.copy(at + 8, length));
-      break;
-    }
-    at += 12 + length;  // length, type, checksum
-  }
-  return header;
+  return {{static_cast<int64_t>(in.big_endian(16, 4)), static_cast<int64_t>(in.big_endian(20, 4))},
+          png_orientation(read)};
 }
 
 bool is_frame_header(uint8_t marker) {  // SOF0 to SOF15 but DHT, JPG and DAC
@@ -157,7 +146,7 @@ PictureSize picture_size(const ReadAt& read, const std::string& name) {
   const std::span<const uint8_t> head = in.peek(0, 16);
   Header header;
   if (is(head, "\x89PNG\r\n\x1a\n")) {
-    header = png_header(in);
+    header = png_header(in, read);
   } else if (is(head, "\xff\xd8\xff")) {
     header = jpeg_header(in);
   } else if (is(head, "RIFF") && head.size() >= 12 && is(head.subspan(8), "WEBP")) {
@@ -175,14 +164,7 @@ PictureSize picture_size(const ReadAt& read, const std::string& name) {
 }
 
 PictureSize picture_size(std::span<const uint8_t> bytes, const std::string& name) {
-  return picture_size(
-      [bytes](uint64_t offset, std::span<uint8_t> out) {
-        if (offset >= bytes.size()) return size_t{0};
-        const size_t count = std::min(out.size(), bytes.size() - static_cast<size_t>(offset));
-        std::copy_n(bytes.data() + offset, count, out.data());
-        return count;
-      },
-      name);
+  return picture_size(read_bytes(bytes), name);
 }
 
 }  // namespace glmimage

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <webp/encode.h>
+#include <zlib.h>
 
 #include <cstdio>
 #include <cstdlib>
@@ -87,15 +88,32 @@ Bytes turned_webp(const Image& image, int orientation) {
   return chunk("RIFF", payload);
 }
 
-// A PNG with an eXIf chunk behind IHDR. Its checksum is not looked at for the size.
-Bytes turned_png(const Image& image, int orientation) {
-  Bytes bytes = encode_image(image);
+Bytes exif_chunk(int orientation) {
   const Bytes exif = test::exif_block(orientation, test::ByteOrder::big);
-  Bytes extra = {0, 0, 0, static_cast<uint8_t>(exif.size()), 'e', 'X', 'I', 'f'};
-  extra.insert(extra.end(), exif.begin(), exif.end());
-  extra.insert(extra.end(), 4, 0);
-  bytes.insert(bytes.begin() + 33, extra.begin(), extra.end());
+  Bytes out = {0, 0, 0, static_cast<uint8_t>(exif.size()), 'e', 'X', 'I', 'f'};
+  out.insert(out.end(), exif.begin(), exif.end());
+  const uint32_t checksum = static_cast<uint32_t>(crc32(0, out.data() + 4, static_cast<uInt>(out.size() - 4)));
+  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<uint8_t>(checksum >> shift));
+  return out;
+}
+
+// Puts chunks behind a PNG's IHDR, in the order given.
+Bytes with_chunks(const Image& image, const std::vector<Bytes>& chunks) {
+  Bytes bytes = encode_image(image);
+  int64_t at = 33;
+  for (const Bytes& extra : chunks) {
+    bytes.insert(bytes.begin() + at, extra.begin(), extra.end());
+    at += static_cast<int64_t>(extra.size());
+  }
   return bytes;
+}
+
+Bytes turned_png(const Image& image, int orientation) { return with_chunks(image, {exif_chunk(orientation)}); }
+
+void expect_size(const Bytes& bytes, PictureSize size) {
+  EXPECT_EQ(picture_size(bytes, "cat"), size);
+  const Image decoded = decode_image(bytes, "cat");
+  EXPECT_EQ((PictureSize{decoded.width, decoded.height}), size);
 }
 
 TEST(PictureSize, OfEveryFormat) {
@@ -117,11 +135,29 @@ TEST(PictureSize, AnEmptyExifChunkTurnsNothing) {
   EXPECT_EQ(picture_size(bytes, "png"), (PictureSize{9, 7}));
 }
 
+// The header and the pixels are read by two readers: what one leaves out the other must not count.
+TEST(PictureSize, AnExifChunkCountsForBothReadersOrForNone) {
+  const Image image = test::gradient(30, 20);
+  const PictureSize stored{30, 20}, turned{20, 30};
+  Bytes damaged = exif_chunk(6);
+  damaged.back() ^= 1;
+  expect_size(with_chunks(image, {damaged}), stored);
+  expect_size(with_chunks(image, {damaged, exif_chunk(6)}), turned);
+  expect_size(with_chunks(image, {exif_chunk(3), exif_chunk(6)}), stored);
+  Bytes other = exif_chunk(6);
+  other[8] = 'I';  // the byte order of the letters no longer fits
+  expect_size(with_chunks(image, {other}), stored);
+  Bytes behind = encode_image(image);
+  const Bytes late = exif_chunk(6);
+  behind.insert(behind.end() - 12, late.begin(), late.end());  // before IEND
+  expect_size(behind, stored);
+}
+
 TEST(PictureSize, IsThatOfTheUprightPicture) {
   const Image image = test::gradient(30, 20);
   for (int orientation = 1; orientation <= 8; ++orientation) {
     const PictureSize size = orientation >= 5 ? PictureSize{20, 30} : PictureSize{30, 20};
-    EXPECT_EQ(picture_size(turned_png(image, orientation), "png"), size) << orientation;
+    expect_size(turned_png(image, orientation), size);
     const Bytes plain = jpeg(image, {{JPEG_APP0 + 1, exif_payload(orientation)}});
     EXPECT_EQ(picture_size(plain, "jpeg"), size) << orientation;
     const Image decoded = decode_image(plain, "jpeg");
