@@ -30,7 +30,8 @@ int64_t attention_bytes(const AttentionSize& a, int64_t item, const Arithmetic& 
   return 4 * (std::max(2 * scores, scores + result) + width * (a.queries + a.keys) + widened);
 }
 
-// The prompt is the highest point: later tokens come one by one. Keys and values are there for all of them.
+// The prompt is the highest point, also of a batch, whose prompts are read one after the other: later tokens come one
+// by one. Keys and values are there for all of them, and of a batch every request's logits and the angles of its ids.
 StageNeed language_model(const ArModel& model, const RequestShape& r, const Arithmetic& how) {
   const ArConfig& c = model.config;
   const int64_t item = item_bytes(model.embed_tokens.weight), target = visual_tokens(r.height, r.width);
@@ -49,10 +50,12 @@ StageNeed language_model(const ArModel& model, const RequestShape& r, const Arit
   const int64_t composed = how.fused_attention ? 0 : 4 * (prompt * prompt + 2 * prompt * c.heads * c.head_dim);
   const int64_t attention =
       item * 2 * projected + composed + attention_bytes({c.heads, c.head_dim, prompt, prompt}, item, how);
+  const int64_t of_each =
+      r.together > 1 ? item * 2 * model.lm_head.weight.size(0) + int64_t{4} * drawn * c.head_dim : 0;
   return {.stage = Stage::visual_tokens,
           .parts = {WeightPart::ar},
           .activations = item * 3 * stream + std::max(item * gated, attention),
-          .cache = item * cache};
+          .cache = r.together * (item * cache + of_each)};
 }
 
 // One string at a time.

@@ -17,6 +17,7 @@ struct RequestShape {
   int64_t text_tokens = 64;           // of the prompt, for the language model
   int64_t glyph_tokens = 16;          // of its quoted strings, the longest and all of them
   bool guided = true;                 // guidance_scale > 1
+  int64_t together = 1;               // such requests whose visual tokens are written as one batch
 };
 
 // How a device computes, as far as memory goes.

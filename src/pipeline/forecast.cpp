@@ -1,10 +1,11 @@
 #include "pipeline/forecast.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "core/memory.h"
 #include "core/weight_files.h"
-#include "pipeline/activations.h"
+#include "pipeline/prior_batch.h"
 #include "pipeline/references.h"
 
 namespace glmimage {
@@ -68,14 +69,28 @@ Forecast forecast_memory(const PipelineOptions& options, const Adapters& adapter
                .stored = Models::open(options.model, {}),
                .sketch = Models::open(options.model, {.dtype = dtype, .device = at::Device(at::kMeta)}),
                .costs = {},
+               .largest = {},
                .needs = {}};
   out.costs = part_costs(out.stored, out.sketch, adapters, options.device);
-  const RequestShape shape =
-      shape_of(options.largest, out.sketch.vae, PreprocessConfig::open(options.model / "processor"));
-  out.needs = stage_needs(out.sketch, shape, Arithmetic::of(options.device, dtype));
+  out.largest = shape_of(options.largest, out.sketch.vae, PreprocessConfig::open(options.model / "processor"));
+  out.needs = stage_needs(out.sketch, out.largest, Arithmetic::of(options.device, dtype));
   Models& m = out.sketch;
   out.weight_bytes =
       bytes_of(m.ar) + bytes_of(m.visual_tokenizer) + bytes_of(m.glyph) + bytes_of(m.dit) + bytes_of(m.vae);
+  return out;
+}
+
+BatchPlan plan_batch(const Forecast& forecast, const PipelineOptions& options, std::optional<int64_t> free) {
+  BatchPlan out{.plan = plan_memory(options.memory, forecast.costs, forecast.needs, free)};
+  if (!options.device.is_cpu()) return out;  // drawn one by one (prior_batch.h)
+  const int64_t most = std::min(options.largest.batch, kLargestPriorBatch);
+  while (out.plan.resident && out.together < most) {
+    RequestShape shape = forecast.largest;
+    shape.together = out.together + 1;
+    const auto needs = stage_needs(forecast.sketch, shape, Arithmetic::of(options.device, forecast.dtype));
+    if (!fits_resident(options.memory, forecast.costs, needs, free)) break;
+    out = {.plan = plan_resident(forecast.costs, needs), .together = shape.together};
+  }
   return out;
 }
 

@@ -24,11 +24,13 @@ struct RequestOutline {
   std::vector<PixelSize> references;     // pictures as given
   int64_t prompt_bytes = 256;
   double guidance_scale = 1.5;
+  int64_t batch = 1;  // requests given to Pipeline::generate together
 };
 
 // What a pipeline plans to take at its highest.
 struct MemoryUse {
   bool resident = true;  // all weights stay
+  int64_t together = 1;  // of RequestOutline::batch, those whose visual tokens are written at once
   int64_t peak_bytes = 0;
 };
 

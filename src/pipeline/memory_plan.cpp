@@ -67,6 +67,13 @@ void let_stay(MemoryPlan& plan, const AllCosts& costs, const std::vector<StageNe
 
 constexpr int64_t kMebibyte = 1 << 20;
 
+// Unset: nobody knows how much there is.
+std::optional<int64_t> budget_of(const MemoryLimit& limit, std::optional<int64_t> free) {
+  if (limit.kind == MemoryLimit::Kind::budget) return limit.bytes;
+  if (!free) return {};
+  return *free / 10 * 9;
+}
+
 }  // namespace
 
 MemoryPlan plan_resident(const AllCosts& costs, const std::vector<StageNeed>& needs) {
@@ -99,14 +106,18 @@ MemoryPlan plan_low(const AllCosts& costs, const std::vector<StageNeed>& needs, 
   return plan;
 }
 
+bool fits_resident(const MemoryLimit& limit, const AllCosts& costs, const std::vector<StageNeed>& needs,
+                   std::optional<int64_t> free) {
+  if (limit.kind == MemoryLimit::Kind::low) return false;
+  const std::optional<int64_t> budget = budget_of(limit, free);
+  return !budget || plan_resident(costs, needs).peak <= *budget;
+}
+
 MemoryPlan plan_memory(const MemoryLimit& limit, const AllCosts& costs, const std::vector<StageNeed>& needs,
                        std::optional<int64_t> free) {
-  std::optional<int64_t> budget;
-  if (free) budget = *free / 10 * 9;
+  if (fits_resident(limit, costs, needs, free)) return plan_resident(costs, needs);
+  const std::optional<int64_t> budget = budget_of(limit, free);
   if (limit.kind == MemoryLimit::Kind::low) return plan_low(costs, needs, budget);
-  if (limit.kind == MemoryLimit::Kind::budget) budget = limit.bytes;
-  const MemoryPlan resident = plan_resident(costs, needs);
-  if (!budget || resident.peak <= *budget) return resident;
   const MemoryPlan least = plan_least(costs, needs);
   if (limit.kind == MemoryLimit::Kind::budget && *budget < least.peak) {
     fail(ErrorKind::out_of_memory, "--memory ", *budget / kMebibyte,

@@ -41,6 +41,10 @@ MemoryPlan plan_low(const AllCosts& costs, const std::vector<StageNeed>& needs, 
 // Every layer is there only while it runs: the least there is.
 MemoryPlan plan_least(const AllCosts& costs, const std::vector<StageNeed>& needs);
 
+// Whether everything may stay, within a limit. `free`: as below.
+bool fits_resident(const MemoryLimit& limit, const AllCosts& costs, const std::vector<StageNeed>& needs,
+                   std::optional<int64_t> free);
+
 // The plan for a limit. `free`: bytes that can be had, where known; a tenth of them is left for what no formula sees.
 // Throws ErrorKind::out_of_memory for a budget below plan_least, and names that.
 MemoryPlan plan_memory(const MemoryLimit& limit, const AllCosts& costs, const std::vector<StageNeed>& needs,

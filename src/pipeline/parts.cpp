@@ -63,13 +63,13 @@ std::unique_ptr<const Pipeline::Parts> Pipeline::Parts::load(const PipelineOptio
   Adapters adapters = read_adapters(options.loras, folder);
   step(progress, Stage::load, 0, kLoadSteps);
   Forecast forecast = forecast_memory(options, adapters);
-  const MemoryPlan plan = plan_memory(options.memory, forecast.costs, forecast.needs, free_bytes(options.device));
+  const auto [plan, together] = plan_batch(forecast, options, free_bytes(options.device));
   const ControlIds control = control_ids(forecast.sketch.ar.config);
   std::unique_ptr<Parts> parts(new Parts{
       .device = options.device,
       .dtype = forecast.dtype,
       .weight_bytes = forecast.weight_bytes,
-      .memory = {.resident = plan.resident, .peak_bytes = plan.peak},
+      .memory = {.resident = plan.resident, .together = together, .peak_bytes = plan.peak},
       .loras = std::move(adapters.uses),
       .chat = ChatTemplate::open(folder / "processor", control),
       .byte_tokenizer = ByteTokenizer::open(folder / "tokenizer"),

@@ -162,6 +162,7 @@ struct Pipeline::Request {
   };
   Glyphs encode_strings() const {
     step(observer.progress, Stage::glyphs, 0, 1);
+    const StageClock clock(result, "glyphs");
     const Residency::Lease weights = parts.residency.lend({WeightPart::glyph});
     Glyphs out{encode_glyphs(parts.models.glyph, parts.byte_tokenizer, request.prompt),
                encode_glyphs(parts.models.glyph, parts.byte_tokenizer, "")};
@@ -298,10 +299,10 @@ void Pipeline::draw_visual_tokens(const std::vector<std::unique_ptr<Drawing>>& d
 void Pipeline::generate(std::span<GenerateTask> tasks) const {
   const c10::InferenceMode inference;
   const auto turn = parts_->residency.take_turn();
-  const size_t together = parts_->memory.resident ? tasks.size() : 1;
+  const size_t together = static_cast<size_t>(parts_->memory.together);
   for (size_t first = 0; first < tasks.size(); first += together) {
     std::vector<std::unique_ptr<Drawing>> drawings;
-    for (GenerateTask& task : tasks.subspan(first, together)) {
+    for (GenerateTask& task : tasks.subspan(first, std::min(together, tasks.size() - first))) {
       try {
         validate(task.request);
         drawings.push_back(std::make_unique<Drawing>(*parts_, task, default_size()));

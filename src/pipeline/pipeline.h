@@ -83,8 +83,8 @@ class Pipeline {
 
   // Draws several, each as it would be drawn alone, and tells of each as soon as it is finished; a fault of one does
   // not touch the others. Their visual tokens are written as batches where that changes no bit (prior_batch.h), then
-  // they are painted one after the other. Where weights come and go, the memory was planned for one picture, and
-  // nothing is batched. `seconds` shares the time of a batch out among its pictures.
+  // they are painted one after the other. A batch has as many as memory was planned for (RequestOutline::batch,
+  // MemoryUse::together). `seconds` shares the time of a batch out among its pictures.
   void generate(std::span<GenerateTask> tasks) const;
 
   // The picture through the VAE and back: the sharpest this checkpoint could draw it. Both sides must be multiples of

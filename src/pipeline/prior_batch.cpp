@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "core/current_error.h"
@@ -79,10 +80,11 @@ std::vector<KvCache*> caches_of(const Drawings& drawings) {
 }
 
 // Whether a batch gives every picture the bits it gets alone, told by a step of both: the caches move on by it, and so
-// do the logits.
+// do the logits. The batch steps on copies that share the caches' slots, so that a batch takes no more memory for it:
+// the step alone writes over what it wrote.
 bool first_step_is_the_same(const ArModel& model, const Drawings& drawings) {
   std::vector<KvCache> copies;
-  for (const Drawing* d : drawings) copies.push_back(d->start.cache.clone());
+  for (const Drawing* d : drawings) copies.push_back(d->start.cache);
   std::vector<KvCache*> caches;
   for (KvCache& copy : copies) caches.push_back(&copy);
   const at::Tensor together = feed_together(model, drawings, caches);  // (B, Vv)
@@ -121,6 +123,29 @@ Outcome run_alone(const ArModel& model, PriorTask& task) {
   }
 }
 
+// At most kLargestPriorBatch tasks: only their caches are there at a time.
+void run_group(const ArModel& model, std::span<PriorTask> tasks, std::span<Outcome> out) {
+  std::vector<std::unique_ptr<Drawing>> all(tasks.size());  // null: refused
+  Drawings begun;
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    try {
+      all[i] = std::make_unique<Drawing>(tasks[i], begin_prior(model, tasks[i].request, tasks[i].progress));
+      begun.push_back(all[i].get());
+    } catch (...) {
+      out[i] = current_error();
+    }
+  }
+  if (!begun.empty()) draw_group(model, std::move(begun));
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    if (!all[i]) continue;
+    if (all[i]->error) {
+      out[i] = *all[i]->error;
+    } else {
+      out[i] = end_prior(tasks[i].request, all[i]->output);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<Outcome> run_priors(const ArModel& model, std::vector<PriorTask>& tasks) {
@@ -129,29 +154,10 @@ std::vector<Outcome> run_priors(const ArModel& model, std::vector<PriorTask>& ta
     for (PriorTask& task : tasks) out.push_back(run_alone(model, task));
     return out;
   }
-  std::vector<std::unique_ptr<Drawing>> all(tasks.size());  // null: refused
-  Drawings begun;
-  for (size_t i = 0; i < tasks.size(); ++i) {
-    out.emplace_back(Error(ErrorKind::internal, "not begun"));
-    try {
-      all[i] = std::make_unique<Drawing>(tasks[i], begin_prior(model, tasks[i].request, tasks[i].progress));
-      begun.push_back(all[i].get());
-    } catch (...) {
-      out[i] = current_error();
-    }
-  }
-  for (size_t i = 0; i < begun.size(); i += kLargestPriorBatch) {
-    const auto first = begun.begin() + static_cast<std::ptrdiff_t>(i);
-    const size_t count = std::min<size_t>(kLargestPriorBatch, begun.size() - i);
-    draw_group(model, Drawings(first, first + static_cast<std::ptrdiff_t>(count)));
-  }
-  for (size_t i = 0; i < tasks.size(); ++i) {
-    if (!all[i]) continue;
-    if (all[i]->error) {
-      out[i] = *all[i]->error;
-    } else {
-      out[i] = end_prior(tasks[i].request, all[i]->output);
-    }
+  out.assign(tasks.size(), Error(ErrorKind::internal, "not begun"));
+  for (size_t i = 0; i < tasks.size(); i += kLargestPriorBatch) {
+    const size_t count = std::min<size_t>(kLargestPriorBatch, tasks.size() - i);
+    run_group(model, std::span(tasks).subspan(i, count), std::span(out).subspan(i, count));
   }
   return out;
 }

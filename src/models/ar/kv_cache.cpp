@@ -21,16 +21,6 @@ KvCache::KvCache(const ArConfig& config, int64_t batch, int64_t capacity, const 
   taken_ = at::zeros({1, 1, 1, capacity}, like.options().dtype(at::kBool));
 }
 
-KvCache KvCache::clone() const {
-  KvCache copy = *this;
-  for (std::vector<at::Tensor>* slots : {&copy.keys_, &copy.values_}) {
-    for (at::Tensor& each : *slots) each = each.clone();
-  }
-  if (next_.defined()) copy.next_ = next_.clone();
-  if (taken_.defined()) copy.taken_ = taken_.clone();
-  return copy;
-}
-
 void KvCache::check_room(int64_t tokens) const {
   if (length_ + tokens > capacity()) {
     fail(ErrorKind::internal, "the key/value cache holds ", capacity(), " tokens; ", length_ + tokens, " are needed");

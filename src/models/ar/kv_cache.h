@@ -17,13 +17,12 @@ enum class Fill {
 };
 
 // The keys (after rope) and values of every token a request has seen, one slot per token, allocated once. One per
-// request: the model itself stays const. Heads are kept as the checkpoint has them, not expanded to the query heads.
+// request: the model itself stays const. A copy shares the slots and counts for itself. Heads are kept as the
+// checkpoint has them, not expanded to the query heads.
 class KvCache {
  public:
   // Room for `capacity` tokens of `batch` rows, in the type and on the device of `like`.
   KvCache(const ArConfig& config, int64_t batch, int64_t capacity, const at::Tensor& like, Fill fill = Fill::host);
-
-  KvCache clone() const;  // with tensors of its own
 
   Fill fill() const { return fill_; }
   int64_t length() const { return length_; }  // tokens written in every layer
