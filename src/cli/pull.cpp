@@ -9,6 +9,7 @@
 #include "cli/human_bytes.h"
 #include "cli/interrupt.h"
 #include "cli/pull_progress.h"
+#include "core/certificate_trust.h"
 #include "core/error.h"
 #include "hub/pulled.h"
 #include "hub/url.h"
@@ -69,7 +70,7 @@ int pull(Options options) {
   hub::PullOptions& work = options.work;
   work.source = hub::find_source(options.request);
   work.folder = options.folder.empty() ? folder_for(work.source) : fs::path(options.folder);
-  work.http = hub::http_options_from_environment();
+  work.http.trust = certificate_trust_from_environment();
   work.http.timeout = std::chrono::seconds(options.timeout);
   PullTerminalProgress progress(options.quiet ? TerminalProgress::Style::silent : TerminalProgress::style_of_stderr());
   hub::PullReport report;

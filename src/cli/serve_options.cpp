@@ -1,6 +1,7 @@
 #include "cli/serve_options.h"
 
 #include "cli/memory_option.h"
+#include "core/certificate_trust.h"
 #include "core/error.h"
 #include "serve/data_folder.h"
 
@@ -93,8 +94,12 @@ void add_limits(CLI::App& command, ServeOptions& options) {
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 28))
       ->group(group);
   command
-      .add_flag("--fetch-urls", options.rules.pictures.fetch_urls,
+      .add_flag("--fetch-urls", options.rules.pictures.fetch.public_hosts,
                 "Take https:// URLs of pictures to edit, from public addresses only")
+      ->group(group);
+  command
+      .add_option("--fetch-allow", options.fetch_allow,
+                  "Take them from this HOST (or HOST:PORT), whatever its address; may be repeated")
       ->group(group);
 }
 
@@ -117,6 +122,9 @@ serve::ServingOptions serving_options(const ServeOptions& options) {
   out.service.max_body = parse_bytes("--max-body", options.max_body);
   out.rules = options.rules;
   out.rules.pictures.bytes = parse_bytes("--max-picture", options.max_picture);
+  serve::FetchSources& sources = out.rules.pictures.fetch;
+  for (const std::string& host : options.fetch_allow) sources.named.push_back(serve::fetch_host(host));
+  if (sources.any()) sources.trust = certificate_trust_from_environment();
   const GenerateRequest drawing = request_of(options.draw);
   validate(GenerateRequest{.prompt = "x",
                            .references = {},
@@ -150,6 +158,7 @@ serve::ServingOptions serving_options(const ServeOptions& options) {
   out.service.poll = std::chrono::milliseconds(shared ? 500 : 2000);
   apply_label(options.labelling, out.file);
   out.pipeline = prepare(options.draw);
+  out.pipeline.largest.batch = options.batch;
   return out;
 }
 

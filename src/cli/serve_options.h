@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/draw_options.h"
 #include "cli/label_option.h"
@@ -22,6 +23,7 @@ struct ServeOptions {
   std::string model_name = "glm-image";
   std::string queue, blobs;
   std::string max_body = "128MiB", max_picture = "50MB";
+  std::vector<std::string> fetch_allow;
   std::optional<double> keep_days;
   std::optional<std::string> keep_bytes;
   int64_t drain_seconds = 0;

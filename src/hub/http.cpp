@@ -1,16 +1,14 @@
 #include "hub/http.h"
 
-#include <curl/curl.h>
 #include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <charconv>
-#include <cstdlib>
 #include <mutex>
 
 #include "core/error.h"
+#include "core/libcurl.h"
 
 namespace glmimage::hub {
 namespace {
@@ -18,19 +16,13 @@ namespace {
 constexpr long kSlowest = 512;              // bytes a second
 constexpr size_t kMostHeaderBytes = 65536;  // of one answer
 
-void start_curl() {
+// A server that hangs up under TLS must not end the program: OpenSSL writes without asking for no signal.
+void ignore_broken_pipes() {
   static std::once_flag once;
   std::call_once(once, [] {
-    // A server that hangs up under TLS must not end the program: OpenSSL writes without asking for no signal.
     struct sigaction pipe = {};
     if (::sigaction(SIGPIPE, nullptr, &pipe) == 0 && pipe.sa_handler == SIG_DFL) ::signal(SIGPIPE, SIG_IGN);
-    if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) fail(ErrorKind::internal, "libcurl cannot be started");
   });
-}
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
 }
 
 // What trying again cannot mend.
@@ -60,19 +52,6 @@ std::string trimmed(std::string_view text) {
 
 }  // namespace
 
-HttpOptions http_options_from_environment() {
-  HttpOptions options;
-  // The names that the curl program and OpenSSL read; libcurl by itself reads none of them.
-  for (const char* name : {"CURL_CA_BUNDLE", "SSL_CERT_FILE"}) {
-    if (options.ca_file.empty()) options.ca_file = environment(name);
-    if (!options.ca_file.empty() && ::access(options.ca_file.c_str(), R_OK) != 0) {
-      fail(ErrorKind::usage, name, " names '", options.ca_file, "', which cannot be read");
-    }
-  }
-  options.ca_folder = environment("SSL_CERT_DIR");
-  return options;
-}
-
 std::string HttpHead::header(const std::string& name) const { return find(headers, name); }
 std::string HttpHead::first_header(const std::string& name) const { return find(first_headers, name); }
 
@@ -95,8 +74,8 @@ struct HttpClient::Transfer {
   char error[CURL_ERROR_SIZE] = "";
 
   ~Transfer() {
-    curl_easy_cleanup(easy);
-    curl_slist_free_all(headers);
+    libcurl().easy_cleanup(easy);
+    libcurl().slist_free_all(headers);
   }
 
   // Runs `work`; what it throws is kept for the outcome.
@@ -132,7 +111,7 @@ struct HttpClient::Transfer {
     if (head_told) return;
     head_told = true;
     long status = 0;
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    libcurl().easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     outcome.head.status = static_cast<int>(status);
     if (hops < 2) outcome.head.first_headers = outcome.head.headers;
     if (status != 0 && request.on_head) request.on_head(outcome.head);
@@ -158,9 +137,9 @@ struct HttpClient::Transfer {
     if (outcome.thrown) return;
     if (code == CURLE_OK) return;
     long status = 0;
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
+    libcurl().easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
     outcome.head.status = static_cast<int>(status);
-    outcome.fault = error[0] ? error : curl_easy_strerror(code);
+    outcome.fault = error[0] ? error : libcurl().easy_strerror(code);
     outcome.lasting = is_lasting(code);
     if (code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE) {
       outcome.fault += "; a certificate authority of your own is named by CURL_CA_BUNDLE or SSL_CERT_FILE";
@@ -175,63 +154,62 @@ struct HttpClient::Multi {
   std::map<Id, std::unique_ptr<Transfer>> transfers;
 
   ~Multi() {
-    for (auto& [id, transfer] : transfers) curl_multi_remove_handle(handle, transfer->easy);
+    for (auto& [id, transfer] : transfers) libcurl().multi_remove_handle(handle, transfer->easy);
     transfers.clear();
-    curl_multi_cleanup(handle);
+    libcurl().multi_cleanup(handle);
   }
 
   void set_up(Transfer& transfer) const {
     CURL* easy = transfer.easy;
     for (const std::string& header : transfer.request.headers) {
-      transfer.headers = curl_slist_append(transfer.headers, header.c_str());
+      transfer.headers = libcurl().slist_append(transfer.headers, header.c_str());
     }
     static const std::string agent = std::string("glm-image/") + GLM_IMAGE_VERSION;
     const bool encrypted = transfer.request.url.starts_with("https:");
-    curl_easy_setopt(easy, CURLOPT_URL, transfer.request.url.c_str());
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer.headers);
-    curl_easy_setopt(easy, CURLOPT_USERAGENT, agent.c_str());
-    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, encrypted ? "https" : "http,https");
-    curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 1L);
-    curl_easy_setopt(easy, CURLOPT_MAXREDIRS, 10L);
-    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, static_cast<long>(options.timeout.count()));
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, kSlowest);
-    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.timeout.count()));
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L);  // not to wait for a name server when the user wants to leave
-    curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, 262144L);
-    curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);  // a proxy's headers are not the server's
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer.error);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
-    curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, &transfer);
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, &transfer);
-    if (!options.ca_file.empty()) curl_easy_setopt(easy, CURLOPT_CAINFO, options.ca_file.c_str());
-    if (!options.ca_folder.empty()) curl_easy_setopt(easy, CURLOPT_CAPATH, options.ca_folder.c_str());
+    set_option(easy, CURLOPT_URL, transfer.request.url.c_str());
+    set_option(easy, CURLOPT_HTTPHEADER, transfer.headers);
+    set_option(easy, CURLOPT_USERAGENT, agent.c_str());
+    set_option(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    set_option(easy, CURLOPT_REDIR_PROTOCOLS_STR, encrypted ? "https" : "http,https");
+    set_option(easy, CURLOPT_FOLLOWLOCATION, 1L);
+    set_option(easy, CURLOPT_MAXREDIRS, 10L);
+    set_option(easy, CURLOPT_CONNECTTIMEOUT, static_cast<long>(options.timeout.count()));
+    set_option(easy, CURLOPT_LOW_SPEED_LIMIT, kSlowest);
+    set_option(easy, CURLOPT_LOW_SPEED_TIME, static_cast<long>(options.timeout.count()));
+    set_option(easy, CURLOPT_NOSIGNAL, 1L);
+    set_option(easy, CURLOPT_QUICK_EXIT, 1L);  // not to wait for a name server when the user wants to leave
+    set_option(easy, CURLOPT_BUFFERSIZE, 262144L);
+    set_option(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);  // a proxy's headers are not the server's
+    set_option(easy, CURLOPT_ERRORBUFFER, transfer.error);
+    set_option(easy, CURLOPT_HEADERFUNCTION, &Transfer::on_header);
+    set_option(easy, CURLOPT_HEADERDATA, &transfer);
+    set_option(easy, CURLOPT_WRITEFUNCTION, &Transfer::on_body);
+    set_option(easy, CURLOPT_WRITEDATA, &transfer);
+    set_option(easy, CURLOPT_PRIVATE, &transfer);
+    set_trust(easy, options.trust);
   }
 };
 
 HttpClient::HttpClient(const HttpOptions& options) : multi_(std::make_unique<Multi>()) {
-  start_curl();
+  ignore_broken_pipes();
   multi_->options = options;
-  multi_->handle = curl_multi_init();
+  multi_->handle = libcurl().multi_init();
   if (!multi_->handle) fail(ErrorKind::out_of_memory, "libcurl has no memory");
-  curl_multi_setopt(multi_->handle, CURLMOPT_MAX_TOTAL_CONNECTIONS, static_cast<long>(options.connections));
+  libcurl().multi_setopt(multi_->handle, CURLMOPT_MAX_TOTAL_CONNECTIONS, static_cast<long>(options.connections));
   // Over one HTTP/2 connection ranges would share one congestion window, which is what asking in parallel is to avoid.
-  curl_multi_setopt(multi_->handle, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
+  libcurl().multi_setopt(multi_->handle, CURLMOPT_PIPELINING, CURLPIPE_NOTHING);
 }
 
 HttpClient::~HttpClient() = default;
 
 HttpClient::Id HttpClient::start(HttpRequest request) {
   auto transfer = std::make_unique<Transfer>();
-  transfer->easy = curl_easy_init();
+  transfer->easy = libcurl().easy_init();
   if (!transfer->easy) fail(ErrorKind::out_of_memory, "libcurl has no memory");
   transfer->id = ++multi_->last_id;
   transfer->request = std::move(request);
   multi_->set_up(*transfer);
-  if (curl_multi_add_handle(multi_->handle, transfer->easy) != CURLM_OK) {
+  if (libcurl().multi_add_handle(multi_->handle, transfer->easy) != CURLM_OK) {
     fail(ErrorKind::internal, "libcurl does not take a transfer");
   }
   const Id id = transfer->id;
@@ -242,24 +220,24 @@ HttpClient::Id HttpClient::start(HttpRequest request) {
 void HttpClient::drop(Id id) {
   const auto at = multi_->transfers.find(id);
   if (at == multi_->transfers.end()) return;
-  curl_multi_remove_handle(multi_->handle, at->second->easy);
+  libcurl().multi_remove_handle(multi_->handle, at->second->easy);
   multi_->transfers.erase(at);
 }
 
 std::vector<std::pair<HttpClient::Id, HttpOutcome>> HttpClient::run(std::chrono::milliseconds wait) {
   int running = 0;
-  curl_multi_perform(multi_->handle, &running);
+  libcurl().multi_perform(multi_->handle, &running);
   if (running > 0 || multi_->transfers.empty()) {
-    curl_multi_poll(multi_->handle, nullptr, 0, static_cast<int>(wait.count()), nullptr);
-    curl_multi_perform(multi_->handle, &running);
+    libcurl().multi_poll(multi_->handle, nullptr, 0, static_cast<int>(wait.count()), nullptr);
+    libcurl().multi_perform(multi_->handle, &running);
   }
   std::vector<std::pair<Id, HttpOutcome>> ended;
   int left = 0;
-  while (CURLMsg* message = curl_multi_info_read(multi_->handle, &left)) {
+  while (CURLMsg* message = libcurl().multi_info_read(multi_->handle, &left)) {
     if (message->msg != CURLMSG_DONE) continue;
     Transfer* transfer = nullptr;
     const CURLcode code = message->data.result;
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+    libcurl().easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
     transfer->finish(code);
     ended.emplace_back(transfer->id, std::move(transfer->outcome));
     drop(ended.back().first);

@@ -11,18 +11,16 @@
 #include <utility>
 #include <vector>
 
+#include "core/certificate_trust.h"
+
 namespace glmimage::hub {
 
 struct HttpOptions {
   // To connect within, and for the longest time a transfer may stay below 512 bytes a second. Whole seconds.
   std::chrono::seconds timeout{30};
   int connections = 8;  // at once, over all hosts
-  // Certificates to trust instead of the system's; from CURL_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR.
-  std::string ca_file, ca_folder;
+  CertificateTrust trust = {};
 };
-
-// Trust in certificates as the environment says. Throws ErrorKind::usage when it names a file that cannot be read.
-HttpOptions http_options_from_environment();
 
 // Status line and headers. Names are in lower case; of headers given twice the last counts.
 struct HttpHead {

@@ -1,11 +1,11 @@
 #include "hub/retry.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <charconv>
 #include <ctime>
 #include <random>
+
+#include "core/libcurl.h"
 
 namespace glmimage::hub {
 namespace {
@@ -97,7 +97,7 @@ std::optional<seconds> retry_after(const HttpHead& head) {
   int64_t value = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error == std::errc() && end == text.data() + text.size() && value >= 0) return seconds(value);
-  const std::time_t date = text.empty() ? -1 : curl_getdate(text.c_str(), nullptr);
+  const std::time_t date = text.empty() ? -1 : libcurl().getdate(text.c_str(), nullptr);
   if (date < 0) return std::nullopt;
   return seconds(std::max<int64_t>(0, date - std::time(nullptr)));
 }

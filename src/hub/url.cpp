@@ -1,7 +1,5 @@
 #include "hub/url.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
@@ -9,18 +7,19 @@
 #include <memory>
 
 #include "core/error.h"
+#include "core/libcurl.h"
 #include "hub/retry.h"
 
 namespace glmimage::hub {
 namespace {
 
-using Handle = std::unique_ptr<CURLU, decltype(&curl_url_cleanup)>;
+using Handle = std::unique_ptr<CURLU, decltype(&::curl_url_cleanup)>;
 
 std::string part(CURLU* url, CURLUPart which, unsigned int flags) {
   char* text = nullptr;
-  if (curl_url_get(url, which, &text, flags) != CURLUE_OK) return "";
+  if (libcurl().url_get(url, which, &text, flags) != CURLUE_OK) return "";
   std::string out = text;
-  curl_free(text);
+  libcurl().free(text);
   return out;
 }
 
@@ -47,9 +46,9 @@ std::string escape_path(const std::string& path) {
 }
 
 Url Url::parse(const std::string& text) {
-  const Handle url(curl_url(), &curl_url_cleanup);
+  const Handle url(libcurl().url(), libcurl().url_cleanup);
   const bool printable = std::all_of(text.begin(), text.end(), [](unsigned char c) { return c > 32 && c < 127; });
-  const bool parsed = printable && url && curl_url_set(url.get(), CURLUPART_URL, text.c_str(), 0) == CURLUE_OK;
+  const bool parsed = printable && url && libcurl().url_set(url.get(), CURLUPART_URL, text.c_str(), 0) == CURLUE_OK;
   Url out;
   if (parsed) {
     out = {.scheme = part(url.get(), CURLUPART_SCHEME, 0),
@@ -71,9 +70,9 @@ bool Url::same_origin(const Url& other) const {
 bool Url::is_loopback() const { return host == "localhost" || host == "[::1]" || host.starts_with("127."); }
 
 std::string follow_link(const std::string& base, const std::string& link) {
-  const Handle url(curl_url(), &curl_url_cleanup);
-  if (!url || curl_url_set(url.get(), CURLUPART_URL, base.c_str(), 0) != CURLUE_OK ||
-      curl_url_set(url.get(), CURLUPART_URL, link.c_str(), 0) != CURLUE_OK) {
+  const Handle url(libcurl().url(), libcurl().url_cleanup);
+  if (!url || libcurl().url_set(url.get(), CURLUPART_URL, base.c_str(), 0) != CURLUE_OK ||
+      libcurl().url_set(url.get(), CURLUPART_URL, link.c_str(), 0) != CURLUE_OK) {
     fail(ErrorKind::io, "'", shown_url(link), "', to which ", shown_url(base), " leads, is no address");
   }
   return part(url.get(), CURLUPART_URL, 0);

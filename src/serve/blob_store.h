@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/certificate_trust.h"
 #include "serve/database/database.h"
 
 namespace glmimage::serve {
@@ -33,7 +34,8 @@ struct S3Options {
   std::string prefix;  // of object names, e.g. "glm-image/"
   std::string region = "us-east-1";
   std::string access_key, secret_key, session_token;
-  std::chrono::milliseconds timeout = std::chrono::seconds(60);      // of one request without any progress
+  std::chrono::milliseconds timeout = std::chrono::seconds(60);  // of one request without any progress
+  CertificateTrust trust = {};
   int retries = 3;                                                   // after a lost connection, 429, 500, 503
   std::chrono::milliseconds pause = std::chrono::milliseconds(200);  // before the first, then twice as long each
   // s3://bucket[/prefix] with GLM_IMAGE_S3_ENDPOINT, AWS_REGION and the keys from the environment. Throws

@@ -1,16 +1,18 @@
 #include "serve/fetch_picture.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <netdb.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cctype>
 #include <cstring>
 #include <memory>
 #include <vector>
 
 #include "core/error.h"
+#include "core/libcurl.h"
 #include "serve/refusal.h"
 
 namespace glmimage::serve {
@@ -60,35 +62,43 @@ bool public_v6(const uint8_t* a) {
 }
 
 struct CurlUrl {
-  CURLU* handle = curl_url();
-  ~CurlUrl() { curl_url_cleanup(handle); }
+  CURLU* handle = libcurl().url();
+  ~CurlUrl() { libcurl().url_cleanup(handle); }
   std::string part(CURLUPart which, unsigned flags = 0) const {
     char* text = nullptr;
-    if (curl_url_get(handle, which, &text, flags) != CURLUE_OK) return {};
+    if (libcurl().url_get(handle, which, &text, flags) != CURLUE_OK) return {};
     std::string out = text;
-    curl_free(text);
+    libcurl().free(text);
     return out;
   }
 };
 
 struct Target {
-  std::string url, host, port;
+  std::string url, host, port;  // the host in lower case, an IPv6 address without brackets
+  std::string name() const { return host + ":" + port; }
 };
+
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return text;
+}
 
 // Scheme, host and port; no user names, which serve to disguise the host.
 Target understand(const std::string& text) {
   CurlUrl url;
   if (text.size() > 4096) refuse("it is longer than 4096 bytes");
-  if (curl_url_set(url.handle, CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) refuse("it is no valid URL");
+  if (libcurl().url_set(url.handle, CURLUPART_URL, text.c_str(), 0) != CURLUE_OK) refuse("it is no valid URL");
   if (url.part(CURLUPART_SCHEME) != "https") refuse("only https:// and data: are taken");
   if (!url.part(CURLUPART_USER).empty() || !url.part(CURLUPART_PASSWORD).empty()) refuse("it holds a user name");
-  std::string host = url.part(CURLUPART_HOST);
+  std::string host = lower(url.part(CURLUPART_HOST));
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
   return {url.part(CURLUPART_URL), host, url.part(CURLUPART_PORT, CURLU_DEFAULT_PORT)};
 }
 
 // Every address of the host, all of them checked.
-std::vector<std::string> look_up(const Target& target) {
+std::vector<std::string> look_up(const Target& target, const FetchSources& sources) {
+  const bool named = std::find(sources.named.begin(), sources.named.end(), target.name()) != sources.named.end();
+  if (!named && !sources.public_hosts) refuse("this server fetches no pictures from its host");
   addrinfo hints = {};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
@@ -98,7 +108,7 @@ std::vector<std::string> look_up(const Target& target) {
   for (const addrinfo* each = found; each; each = each->ai_next) {
     char text[NI_MAXHOST];
     if (::getnameinfo(each->ai_addr, each->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST) != 0) continue;
-    if (!is_public_address(text)) refuse("its host is not on the public internet");
+    if (!named && !is_public_address(text)) refuse("its host is not on the public internet");
     out.emplace_back(text);
   }
   if (out.empty()) refuse("its host has no address");
@@ -132,32 +142,33 @@ struct Hop {
   std::string location;  // of a redirect
 };
 
-Hop get(const Target& target, const FetchLimits& limits) {
-  const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(), curl_easy_cleanup);
-  const std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> resolve(
-      curl_slist_append(nullptr, pin(target, look_up(target)).c_str()), curl_slist_free_all);
+Hop get(const Target& target, const FetchSources& sources, const FetchLimits& limits) {
+  const std::unique_ptr<CURL, decltype(&::curl_easy_cleanup)> curl(libcurl().easy_init(), libcurl().easy_cleanup);
+  const std::unique_ptr<curl_slist, decltype(&::curl_slist_free_all)> resolve(
+      libcurl().slist_append(nullptr, pin(target, look_up(target, sources)).c_str()), libcurl().slist_free_all);
   Received received{{}, limits.bytes};
-  curl_easy_setopt(curl.get(), CURLOPT_URL, target.url.c_str());
-  curl_easy_setopt(curl.get(), CURLOPT_RESOLVE, resolve.get());
-  curl_easy_setopt(curl.get(), CURLOPT_PROTOCOLS_STR, "https");
-  curl_easy_setopt(curl.get(), CURLOPT_PROXY, "");
-  curl_easy_setopt(curl.get(), CURLOPT_NOSIGNAL, 1L);
-  curl_easy_setopt(curl.get(), CURLOPT_FOLLOWLOCATION, 0L);
-  curl_easy_setopt(curl.get(), CURLOPT_CONNECTTIMEOUT_MS, 5000L);
-  curl_easy_setopt(curl.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(limits.time.count()));
-  curl_easy_setopt(curl.get(), CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(limits.bytes));
-  curl_easy_setopt(curl.get(), CURLOPT_USERAGENT, "glm-image/" GLM_IMAGE_VERSION);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEFUNCTION, receive);
-  curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &received);
-  const CURLcode result = curl_easy_perform(curl.get());
+  set_option(curl.get(), CURLOPT_URL, target.url.c_str());
+  set_option(curl.get(), CURLOPT_RESOLVE, resolve.get());
+  set_option(curl.get(), CURLOPT_PROTOCOLS_STR, "https");
+  set_option(curl.get(), CURLOPT_PROXY, "");
+  set_trust(curl.get(), sources.trust);
+  set_option(curl.get(), CURLOPT_NOSIGNAL, 1L);
+  set_option(curl.get(), CURLOPT_FOLLOWLOCATION, 0L);
+  set_option(curl.get(), CURLOPT_CONNECTTIMEOUT_MS, 5000L);
+  set_option(curl.get(), CURLOPT_TIMEOUT_MS, static_cast<long>(limits.time.count()));
+  set_option(curl.get(), CURLOPT_MAXFILESIZE_LARGE, static_cast<curl_off_t>(limits.bytes));
+  set_option(curl.get(), CURLOPT_USERAGENT, "glm-image/" GLM_IMAGE_VERSION);
+  set_option(curl.get(), CURLOPT_WRITEFUNCTION, receive);
+  set_option(curl.get(), CURLOPT_WRITEDATA, &received);
+  const CURLcode result = libcurl().easy_perform(curl.get());
   if (result == CURLE_WRITE_ERROR || result == CURLE_FILESIZE_EXCEEDED) {
     refuse(concat("the file has more than ", limits.bytes, " bytes"));
   }
-  if (result != CURLE_OK) refuse(concat("nothing came from it (", curl_easy_strerror(result), ")"));
+  if (result != CURLE_OK) refuse(concat("nothing came from it (", libcurl().easy_strerror(result), ")"));
   long status = 0;
-  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
+  libcurl().easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
   char* location = nullptr;
-  curl_easy_getinfo(curl.get(), CURLINFO_REDIRECT_URL, &location);
+  libcurl().easy_getinfo(curl.get(), CURLINFO_REDIRECT_URL, &location);
   if (location) return {{}, location};
   if (status != 200) refuse(concat("its server answered with status ", status));
   return {std::move(received.bytes), {}};
@@ -186,6 +197,21 @@ class FetchSlot {
 
 }  // namespace
 
+std::string fetch_host(const std::string& text) {
+  const size_t bracket = text.find(']');
+  const size_t colon = text.find(':', bracket == std::string::npos ? 0 : bracket);
+  std::string host = lower(text.substr(0, colon)), port = colon == std::string::npos ? "443" : text.substr(colon + 1);
+  const bool v6 = host.starts_with('[') && host.ends_with(']');
+  if (v6) host = host.substr(1, host.size() - 2);
+  const char* letters = v6 ? "0123456789abcdef:." : "0123456789abcdefghijklmnopqrstuvwxyz-._";
+  const bool host_fits = !host.empty() && host.find_first_not_of(letters) == std::string::npos;
+  const bool port_fits = !port.empty() && port.size() <= 5 && port.find_first_not_of("0123456789") == std::string::npos;
+  if (!host_fits || !port_fits) {
+    fail(ErrorKind::usage, "'", text, "' should be a host that pictures are fetched from: HOST, or HOST:PORT");
+  }
+  return host + ":" + port;
+}
+
 bool is_public_address(const std::string& address) {
   uint8_t bytes[16];
   if (::inet_pton(AF_INET, address.c_str(), bytes) == 1) return public_v4(bytes);
@@ -193,11 +219,11 @@ bool is_public_address(const std::string& address) {
   return false;
 }
 
-std::string fetch_picture(const std::string& url, const FetchLimits& limits) {
+std::string fetch_picture(const std::string& url, const FetchSources& sources, const FetchLimits& limits) {
   const FetchSlot slot;
   std::string next = url;
   for (int hop = 0; hop <= limits.redirects; ++hop) {
-    Hop answer = get(understand(next), limits);
+    Hop answer = get(understand(next), sources, limits);
     if (answer.location.empty()) return std::move(answer.bytes);
     next = answer.location;
   }

@@ -6,7 +6,6 @@
 
 #include "core/image.h"
 #include "serve/base64.h"
-#include "serve/fetch_picture.h"
 #include "serve/refusal.h"
 
 namespace glmimage::serve {
@@ -51,12 +50,12 @@ InputPicture check_picture(std::string bytes, const std::string& field, const Pi
 
 InputPicture picture_from_url(const std::string& url, const std::string& field, const PictureLimits& limits) {
   if (url.starts_with("data:")) return check_picture(decode_data_url(url, field), field, limits);
-  if (url.starts_with("https://") && limits.fetch_urls) {
-    return check_picture(fetch_picture(url, {.bytes = limits.bytes}), field, limits);
+  if (url.starts_with("https://") && limits.fetch.any()) {
+    return check_picture(fetch_picture(url, limits.fetch, {.bytes = limits.bytes}), field, limits);
   }
   throw Refusal(400,
                 concat("'", field, "' should be a data: URL",
-                       limits.fetch_urls ? " or an https:// one" : "; this server fetches no pictures from the net"),
+                       limits.fetch.any() ? " or an https:// one" : "; this server fetches no pictures from the net"),
                 field, "invalid_image_url");
 }
 

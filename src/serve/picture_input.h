@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/picture_size.h"
+#include "serve/fetch_picture.h"
 
 namespace glmimage::serve {
 
@@ -13,7 +14,7 @@ struct PictureLimits {
   size_t bytes = 50'000'000;  // of one file
   int64_t pixels =
       64'000'000;           // of one picture once decoded: a header is believed before a byte of memory is asked for
-  bool fetch_urls = false;  // https://…; data: always
+  FetchSources fetch = {};  // https://…; data: always
 };
 
 // A picture to edit, as it came.

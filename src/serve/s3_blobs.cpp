@@ -1,4 +1,3 @@
-#include <curl/curl.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -6,6 +5,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "core/libcurl.h"
 #include "core/sha256.h"
 #include "serve/blob_store.h"
 
@@ -16,8 +16,8 @@ constexpr size_t kLargestBlob = size_t{1} << 30;
 constexpr long kConnectSeconds = 10;
 
 struct CurlFree {
-  void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
-  void operator()(curl_slist* list) const { curl_slist_free_all(list); }
+  void operator()(CURL* handle) const { libcurl().easy_cleanup(handle); }
+  void operator()(curl_slist* list) const { libcurl().slist_free_all(list); }
 };
 using Handle = std::unique_ptr<CURL, CurlFree>;
 using Headers = std::unique_ptr<curl_slist, CurlFree>;
@@ -43,7 +43,7 @@ size_t keep(char* data, size_t one, size_t count, void* user) {
 }
 
 void add(Headers& headers, const std::string& line) {
-  curl_slist* longer = curl_slist_append(headers.get(), line.c_str());
+  curl_slist* longer = libcurl().slist_append(headers.get(), line.c_str());
   if (!longer) throw std::bad_alloc();
   (void)headers.release();
   headers.reset(longer);
@@ -52,8 +52,7 @@ void add(Headers& headers, const std::string& line) {
 class S3Blobs : public BlobBackend {
  public:
   explicit S3Blobs(S3Options options) : options_(std::move(options)) {
-    static const CURLcode ready = curl_global_init(CURL_GLOBAL_DEFAULT);
-    if (ready != CURLE_OK) fail(ErrorKind::internal, "libcurl cannot be set up: ", curl_easy_strerror(ready));
+    libcurl();  // a missing library is told now
     while (options_.endpoint.ends_with('/')) options_.endpoint.pop_back();
   }
 
@@ -77,7 +76,7 @@ class S3Blobs : public BlobBackend {
  private:
   long expect(const Answer& answer, const std::string& hash, std::initializer_list<long> statuses) const {
     if (answer.code != CURLE_OK) {
-      fail(ErrorKind::io, describe(), ": cannot be reached: ", curl_easy_strerror(answer.code));
+      fail(ErrorKind::io, describe(), ": cannot be reached: ", libcurl().easy_strerror(answer.code));
     }
     if (std::find(statuses.begin(), statuses.end(), answer.status) == statuses.end()) {
       const char* hint = answer.status == 403 ? "; are the access key and the clock right?" : "";
@@ -103,7 +102,7 @@ class S3Blobs : public BlobBackend {
     Answer answer;
     Handle handle = take();
     CURL* curl = handle.get();
-    curl_easy_reset(curl);
+    libcurl().easy_reset(curl);
     // The signature covers the body by its hash, which is the blob's name; of no body it is the hash of nothing.
     Headers headers;
     add(headers, "x-amz-content-sha256: " + (*request.method == 'P' ? request.hash : sha256_hex("")));
@@ -113,47 +112,48 @@ class S3Blobs : public BlobBackend {
     const std::string sign = "aws:amz:" + options_.region + ":s3";
     const std::string keys = options_.access_key + ":" + options_.secret_key;
     set_limits(curl);
-    curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
-    curl_easy_setopt(curl, CURLOPT_AWS_SIGV4, sign.c_str());
-    curl_easy_setopt(curl, CURLOPT_USERPWD, keys.c_str());
-    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers.get());
-    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, keep);
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &answer);
+    set_option(curl, CURLOPT_URL, url.c_str());
+    set_option(curl, CURLOPT_AWS_SIGV4, sign.c_str());
+    set_option(curl, CURLOPT_USERPWD, keys.c_str());
+    set_option(curl, CURLOPT_HTTPHEADER, headers.get());
+    set_option(curl, CURLOPT_WRITEFUNCTION, keep);
+    set_option(curl, CURLOPT_WRITEDATA, &answer);
     set_method(curl, request);
-    answer.code = curl_easy_perform(curl);
-    curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer.status);
-    curl_easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &answer.length);
+    answer.code = libcurl().easy_perform(curl);
+    libcurl().easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer.status);
+    libcurl().easy_getinfo(curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &answer.length);
     give_back(std::move(handle));
     return answer;
   }
 
   void set_limits(CURL* curl) const {
-    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    set_option(curl, CURLOPT_NOSIGNAL, 1L);
     // Bodies are not held back for "100 Continue". (A header "Expect:" without a value, which turns it off, is signed
     // wrongly by libcurl 7.88.)
-    curl_easy_setopt(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
-    curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    set_option(curl, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
+    set_option(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    set_trust(curl, options_.trust);
+    set_option(curl, CURLOPT_CONNECTTIMEOUT, kConnectSeconds);
+    set_option(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(options_.timeout).count();
-    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, std::max<long>(1, static_cast<long>(seconds)));
+    set_option(curl, CURLOPT_LOW_SPEED_TIME, std::max<long>(1, static_cast<long>(seconds)));
   }
 
   static void set_method(CURL* curl, const Request& request) {
     if (*request.method == 'P') {
-      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-      curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.data());
+      set_option(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+      set_option(curl, CURLOPT_POSTFIELDS, request.body.data());
     }
     if (*request.method == 'H')
-      curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+      set_option(curl, CURLOPT_NOBODY, 1L);
     else
-      curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request.method);
+      set_option(curl, CURLOPT_CUSTOMREQUEST, request.method);
   }
 
   // Handles keep their connections open for the next request.
   Handle take() {
     const std::lock_guard lock(mutex_);
-    if (idle_.empty()) return Handle(curl_easy_init());
+    if (idle_.empty()) return Handle(libcurl().easy_init());
     Handle handle = std::move(idle_.back());
     idle_.pop_back();
     return handle;
@@ -199,6 +199,7 @@ S3Options S3Options::from_environment(const std::string& where) {
   if (!out.prefix.empty() && !out.prefix.ends_with('/')) out.prefix += '/';
   if (out.bucket.empty()) fail(ErrorKind::usage, where, ": the bucket's name is missing (s3://BUCKET/PREFIX)");
   check_plain(path, where);
+  out.trust = certificate_trust_from_environment();
   out.endpoint = needed("GLM_IMAGE_S3_ENDPOINT");
   if (!out.endpoint.starts_with("http://") && !out.endpoint.starts_with("https://")) {
     fail(ErrorKind::usage, "GLM_IMAGE_S3_ENDPOINT must begin with https:// or http://, not '", out.endpoint, "'");

@@ -1,13 +1,12 @@
 #include "serve/serving.h"
 
-#include <curl/curl.h>
-
 #include <condition_variable>
 #include <mutex>
 #include <optional>
 #include <thread>
 
 #include "core/error.h"
+#include "core/libcurl.h"
 #include "pipeline/drawn_recipe.h"
 #include "serve/front.h"
 #include "serve/labelled_picture.h"
@@ -56,7 +55,7 @@ Serving::State::State(ServingOptions o, RequestLog& log, Progress* progress)
       keys(*database) {
   check_keys(options, keys);
   options.service.need_keys = keys.any();
-  ::curl_global_init(CURL_GLOBAL_DEFAULT);
+  if (options.rules.pictures.fetch.any()) libcurl();  // a missing library is told now
   pipeline.emplace(Pipeline::open(options.pipeline, progress));
   painter.emplace(*pipeline);
   services.emplace(jobs, blobs, keys, hub, metrics, log,

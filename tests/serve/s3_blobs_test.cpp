@@ -1,10 +1,10 @@
-#include <curl/curl.h>
 #include <gmock/gmock.h>
 
 #include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "core/error.h"
+#include "core/libcurl.h"
 #include "core/sha256.h"
 #include "serve/blob_store.h"
 #include "serve/store_fixture.h"
@@ -62,17 +62,17 @@ class S3BlobsTest : public testing::Test {
 
   // To the service itself, past the store.
   static std::string ask(const std::string& path, const std::string& body = {}) {
-    const std::unique_ptr<CURL, void (*)(CURL*)> curl(curl_easy_init(), curl_easy_cleanup);
+    const std::unique_ptr<CURL, void (*)(CURL*)> curl(libcurl().easy_init(), libcurl().easy_cleanup);
     std::string answer;
-    curl_easy_setopt(curl.get(), CURLOPT_URL, (endpoint_ + path).c_str());
-    if (!body.empty()) curl_easy_setopt(curl.get(), CURLOPT_COPYPOSTFIELDS, body.c_str());
-    curl_easy_setopt(
+    set_option(curl.get(), CURLOPT_URL, (endpoint_ + path).c_str());
+    if (!body.empty()) set_option(curl.get(), CURLOPT_COPYPOSTFIELDS, body.c_str());
+    set_option(
         curl.get(), CURLOPT_WRITEFUNCTION, +[](char* data, size_t one, size_t count, void* user) {
           static_cast<std::string*>(user)->append(data, one * count);
           return one * count;
         });
-    curl_easy_setopt(curl.get(), CURLOPT_WRITEDATA, &answer);
-    EXPECT_EQ(curl_easy_perform(curl.get()), CURLE_OK);
+    set_option(curl.get(), CURLOPT_WRITEDATA, &answer);
+    EXPECT_EQ(libcurl().easy_perform(curl.get()), CURLE_OK);
     return answer;
   }
   static void faults(const json& list) { ask("/faults", list.dump()); }

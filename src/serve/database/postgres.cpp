@@ -1,11 +1,10 @@
-#include <libpq-fe.h>
-
 #include <array>
 #include <cstdio>
 #include <cstring>
 
 #include "core/error.h"
 #include "serve/database/drivers.h"
+#include "serve/database/libpq.h"
 #include "serve/database/postgres_listener.h"
 
 namespace glmimage::serve {
@@ -14,12 +13,6 @@ namespace {
 constexpr const char* kChannel = "glm_image";
 constexpr int64_t kQueueLock = 0x676c6d696d616765;  // "glmimage": one advisory lock of the whole database
 constexpr Oid kInt8 = 20, kText = 25, kFloat8 = 701;
-
-struct Clear {
-  void operator()(PGresult* result) const { PQclear(result); }
-  void operator()(PGconn* connection) const { PQfinish(connection); }
-};
-using Result = std::unique_ptr<PGresult, Clear>;
 
 // libpq's messages end in a new line and may have several.
 std::string one_line(const char* message) {
@@ -48,8 +41,8 @@ class PostgresConnection : public Connection {
     std::vector<const char*> values(parameters.size());
     std::vector<Oid> types(parameters.size());
     for (size_t i = 0; i < parameters.size(); ++i) types[i] = spell(parameters[i], texts[i], values[i]);
-    const Result result(PQexecParams(db_.get(), ours.c_str(), static_cast<int>(parameters.size()), types.data(),
-                                     values.data(), nullptr, nullptr, 0));
+    const PostgresResult result(libpq().execParams(db_.get(), ours.c_str(), static_cast<int>(parameters.size()),
+                                                   types.data(), values.data(), nullptr, nullptr, 0));
     check(result.get());
     return read(result.get());
   }
@@ -73,10 +66,10 @@ class PostgresConnection : public Connection {
   }
 
   void roll_back() noexcept override {
-    if (PQtransactionStatus(db_.get()) != PQTRANS_IDLE) Result(PQexec(db_.get(), "ROLLBACK"));
+    if (libpq().transactionStatus(db_.get()) != PQTRANS_IDLE) PostgresResult(libpq().exec(db_.get(), "ROLLBACK"));
   }
   bool broken() const noexcept override {
-    return PQstatus(db_.get()) != CONNECTION_OK || PQtransactionStatus(db_.get()) != PQTRANS_IDLE;
+    return libpq().status(db_.get()) != CONNECTION_OK || libpq().transactionStatus(db_.get()) != PQTRANS_IDLE;
   }
 
  private:
@@ -104,24 +97,25 @@ class PostgresConnection : public Connection {
   }
 
   void check(const PGresult* result) const {
-    const ExecStatusType status = PQresultStatus(result);
+    const ExecStatusType status = libpq().resultStatus(result);
     if (status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK) return;
-    const char* state = result ? PQresultErrorField(result, PG_DIAG_SQLSTATE) : nullptr;
-    const std::string message = one_line(PQerrorMessage(db_.get()));
-    if (PQstatus(db_.get()) != CONNECTION_OK || (state && passes(state))) throw TryAgain{message};
+    const char* state = result ? libpq().resultErrorField(result, PG_DIAG_SQLSTATE) : nullptr;
+    const std::string message = one_line(libpq().errorMessage(db_.get()));
+    if (libpq().status(db_.get()) != CONNECTION_OK || (state && passes(state))) throw TryAgain{message};
     const bool full = state && std::strncmp(state, "53", 2) == 0;
     fail(ErrorKind::io, "the database refused: ", message, full ? "; is the server's disk full?" : "");
   }
 
   static SqlRows read(const PGresult* result) {
     SqlRows rows;
-    for (int r = 0; r < PQntuples(result); ++r) {
+    for (int r = 0; r < libpq().ntuples(result); ++r) {
       std::vector<SqlValue> values;
-      for (int c = 0; c < PQnfields(result); ++c) {
-        if (PQgetisnull(result, r, c)) {
+      for (int c = 0; c < libpq().nfields(result); ++c) {
+        if (libpq().getisnull(result, r, c)) {
           values.emplace_back();
         } else {
-          values.emplace_back(std::string(PQgetvalue(result, r, c), static_cast<size_t>(PQgetlength(result, r, c))));
+          values.emplace_back(
+              std::string(libpq().getvalue(result, r, c), static_cast<size_t>(libpq().getlength(result, r, c))));
         }
       }
       rows.emplace_back(std::move(values));
@@ -129,15 +123,15 @@ class PostgresConnection : public Connection {
     return rows;
   }
 
-  std::unique_ptr<PGconn, Clear> db_;
+  PostgresHandle db_;
 };
 
 class PostgresDatabase : public Database {
  public:
   explicit PostgresDatabase(std::string uri) : uri_(std::move(uri)) {
     try {
-      const std::unique_ptr<PGconn, Clear> first = connect_postgres(uri_);  // fails now rather than after patience
-      name_ = concat(PQhost(first.get()), ":", PQport(first.get()), "/", PQdb(first.get()));
+      const PostgresHandle first = connect_postgres(uri_);  // fails now rather than after patience
+      name_ = concat(libpq().host(first.get()), ":", libpq().port(first.get()), "/", libpq().db(first.get()));
     } catch (const TryAgain& refused) {
       fail(ErrorKind::io, "the PostgreSQL server cannot be reached: ", refused.message);
     }
@@ -158,17 +152,13 @@ class PostgresDatabase : public Database {
   std::unique_ptr<Connection> connect() override { return std::make_unique<PostgresConnection>(uri_); }
 
  private:
-  static std::unique_ptr<PGconn, Clear> connect_postgres(const std::string& uri) {
-    return std::unique_ptr<PGconn, Clear>(serve::connect_postgres(uri));
-  }
-
   std::string uri_, name_;
   std::optional<PostgresListener> listener_;
 };
 
 }  // namespace
 
-PGconn* connect_postgres(const std::string& uri) {
+PostgresHandle connect_postgres(const std::string& uri) {
   // A server that hangs is a server that is gone: limits of our own, which the URI's settings override.
   static constexpr std::array<const char*, 7> names = {"connect_timeout",
                                                        "keepalives_idle",
@@ -178,12 +168,18 @@ PGconn* connect_postgres(const std::string& uri) {
                                                        "dbname",
                                                        nullptr};
   const std::array<const char*, 7> values = {"5", "30", "30000", "glm-image", "UTF8", uri.c_str(), nullptr};
-  std::unique_ptr<PGconn, Clear> connection(PQconnectdbParams(names.data(), values.data(), 1));
+  PostgresHandle connection(libpq().connectdbParams(names.data(), values.data(), 1));
   if (!connection) fail(ErrorKind::out_of_memory, "no memory for a connection to PostgreSQL");
-  if (PQstatus(connection.get()) != CONNECTION_OK) throw TryAgain{one_line(PQerrorMessage(connection.get()))};
-  PQsetNoticeProcessor(
+  if (libpq().status(connection.get()) != CONNECTION_OK)
+    throw TryAgain{one_line(libpq().errorMessage(connection.get()))};
+  libpq().setNoticeProcessor(
       connection.get(), [](void*, const char*) {}, nullptr);
-  return connection.release();
+  return connection;
+}
+
+const LibPq& libpq() {
+  static const LibPq functions;
+  return functions;
 }
 
 std::unique_ptr<Database> open_postgres(const std::string& uri) { return std::make_unique<PostgresDatabase>(uri); }

@@ -17,15 +17,9 @@ namespace {
 
 constexpr int kPauseMilliseconds = 1000;
 
-struct Finish {
-  void operator()(PGconn* connection) const { PQfinish(connection); }
-};
-
 bool listen(PGconn* connection, const std::string& channel) {
-  PGresult* result = PQexec(connection, ("LISTEN " + channel).c_str());
-  const bool done = PQresultStatus(result) == PGRES_COMMAND_OK;
-  PQclear(result);
-  return done;
+  const PostgresResult result(libpq().exec(connection, ("LISTEN " + channel).c_str()));
+  return libpq().resultStatus(result.get()) == PGRES_COMMAND_OK;
 }
 
 }  // namespace
@@ -55,9 +49,9 @@ bool PostgresListener::sleep_or_stop(int milliseconds) const {
 
 // True: asked to stop.
 bool PostgresListener::listen_until_lost() {
-  std::unique_ptr<PGconn, Finish> connection;
+  PostgresHandle connection;
   try {
-    connection.reset(connect_postgres(uri_));
+    connection = connect_postgres(uri_);
   } catch (const TryAgain&) {
     return false;
   } catch (const Error&) {
@@ -66,15 +60,12 @@ bool PostgresListener::listen_until_lost() {
   if (!listen(connection.get(), channel_)) return false;
   signal_.notify();
   while (true) {
-    std::array<pollfd, 2> sources = {{{PQsocket(connection.get()), POLLIN, 0}, {stop_, POLLIN, 0}}};
+    std::array<pollfd, 2> sources = {{{libpq().socket(connection.get()), POLLIN, 0}, {stop_, POLLIN, 0}}};
     if (::poll(sources.data(), sources.size(), -1) < 0 && errno != EINTR) return false;
     if (sources[1].revents) return true;
-    if (!PQconsumeInput(connection.get())) return false;
+    if (!libpq().consumeInput(connection.get())) return false;
     bool told = false;
-    while (PGnotify* notification = PQnotifies(connection.get())) {
-      PQfreemem(notification);
-      told = true;
-    }
+    while (PostgresNotification(libpq().notifies(connection.get()))) told = true;
     if (told) signal_.notify();
   }
 }

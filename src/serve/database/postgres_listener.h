@@ -1,16 +1,15 @@
 #pragma once
 
-#include <libpq-fe.h>
-
 #include <string>
 #include <thread>
 
 #include "serve/change_signal.h"
+#include "serve/database/libpq.h"
 
 namespace glmimage::serve {
 
-// A connection with limits on its silence; owned by the caller (PQfinish). Throws TryAgain with libpq's reason.
-PGconn* connect_postgres(const std::string& uri);
+// A connection with limits on its silence. Throws TryAgain with libpq's reason.
+PostgresHandle connect_postgres(const std::string& uri);
 
 // A thread with a connection of its own that LISTENs and passes each notification on. A lost connection is made again,
 // and counts as a notification, as some may have been missed.
