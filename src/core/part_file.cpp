@@ -32,7 +32,10 @@ void sync_folder(const std::filesystem::path& folder) {
   }
 }
 
-PartFile::PartFile(const std::filesystem::path& target) : target_(target.native()), part_(target_ + ".part") {
+PartFile::PartFile(const std::filesystem::path& target) : PartFile(target, target.native() + ".part") {}
+
+PartFile::PartFile(const std::filesystem::path& target, const std::filesystem::path& part)
+    : target_(target.native()), part_(part.native()) {
   fd_ = ::open(part_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644);
   if (fd_ < 0) fail(ErrorKind::io, target_, ": cannot be written: ", part_, ": ", reason(errno));
 }

@@ -10,11 +10,13 @@ namespace glmimage {
 // ErrorKind::io, except where a file system does not sync folders at all.
 void sync_folder(const std::filesystem::path& folder);
 
-// A file that appears whole or not at all: written as `<target>.part`, synced, then renamed. Until commit() returns,
-// the destructor removes it. All faults throw ErrorKind::io naming the target and the system's reason.
+// A file that appears whole or not at all: written as `<target>.part`, or as `part` on the same file system, synced,
+// then renamed. Until commit() returns, the destructor removes it. All faults throw ErrorKind::io naming the target and
+// the system's reason.
 class PartFile {
  public:
   explicit PartFile(const std::filesystem::path& target);
+  PartFile(const std::filesystem::path& target, const std::filesystem::path& part);
   ~PartFile();
   PartFile(const PartFile&) = delete;
   PartFile& operator=(const PartFile&) = delete;

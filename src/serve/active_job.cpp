@@ -62,7 +62,8 @@ void ActiveJob::add_partial(const PartialPicture& partial, std::string bytes) {
   hub_.publish(told);
 }
 
-void ActiveJob::tell_picture(const JobPicture& picture) const {
+void ActiveJob::add_kept(const JobPicture& picture) {
+  ++kept_;
   JobEvent told = event(JobEvent::Kind::picture);
   told.picture = picture;
   hub_.publish(told);

@@ -32,7 +32,9 @@ class ActiveJob {
   JobProgress progress() const;
   void report(int64_t index, Stage stage, int64_t done, int64_t total);
   void add_partial(const PartialPicture& partial, std::string bytes);
-  void tell_picture(const JobPicture& picture) const;
+  // The drawing thread's: a picture is stored; and whether the next one makes the job whole.
+  void add_kept(const JobPicture& picture);
+  bool completed_by_one() const { return kept_ + 1 == missing_.size(); }
   void tell_state(JobState state, const std::optional<JobError>& error = {}) const;
 
   bool concluded = false;  // the drawing thread's: ended, failed or handed back
@@ -44,6 +46,7 @@ class ActiveJob {
   EventHub& hub_;
   const std::atomic<bool>& hand_back_;
   std::vector<int64_t> missing_;
+  size_t kept_ = 0;  // of them
   std::atomic<bool> cancelled_ = false, lost_ = false;
   mutable std::mutex mutex_;
   JobProgress progress_;

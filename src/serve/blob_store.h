@@ -24,7 +24,7 @@ class BlobBackend {
   virtual std::string describe() const = 0;                               // for logs; no secrets
 };
 
-// <folder>/ab/cd/abcd…: synced, renamed into place. Throws ErrorKind::io when the folder cannot be made.
+// <folder>/ab/abcd…: synced, renamed into place. Throws ErrorKind::io when the folder cannot be made.
 std::unique_ptr<BlobBackend> open_disk_blobs(const std::string& folder);
 
 // An S3-compatible service, path style. Signed with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN.

@@ -16,33 +16,39 @@ namespace {
 
 namespace fs = std::filesystem;
 
-void make_folder(const fs::path& folder) {
+// True: it was not there before.
+bool make_folder(const fs::path& folder) {
   std::error_code error;
-  if (fs::create_directories(folder, error) && folder.has_parent_path()) sync_folder(folder.parent_path());
+  const bool made = fs::create_directories(folder, error);
   if (error) fail(ErrorKind::io, folder.string(), ": the folder cannot be made: ", error.message());
+  return made;
+}
+
+// The first two letters of a hash: "00" to "ff".
+std::string prefix(int number) {
+  constexpr const char* kDigits = "0123456789abcdef";
+  return {kDigits[number / 16], kDigits[number % 16]};
 }
 
 class DiskBlobs : public BlobBackend {
  public:
   explicit DiskBlobs(fs::path folder) : folder_(std::move(folder)), incoming_(folder_ / "incoming") {
-    make_folder(incoming_);
+    bool made = make_folder(incoming_);
+    // Now, so that a picture's way to the disk is two syncs, of its bytes and of its name.
+    for (int i = 0; i < 256; ++i) made = make_folder(folder_ / prefix(i)) || made;
+    if (made) {
+      sync_folder(folder_);
+      sync_folder(fs::absolute(folder_).parent_path());
+    }
     ::chmod(folder_.c_str(), 0700);  // pictures are their owners'
     remove_leftovers();
   }
 
   // Written under a name of its own first, as the same bytes may arrive twice at the same time.
   void put(const std::string& hash, std::string_view bytes) override {
-    const fs::path target = place(hash), draft = incoming_ / unique_id();
-    make_folder(target.parent_path());
-    PartFile file(draft);
+    PartFile file(place(hash), incoming_ / unique_id());
     file.write(bytes.data(), bytes.size());
     file.commit();
-    if (::rename(draft.c_str(), target.c_str()) != 0) {
-      const int error = errno;
-      ::unlink(draft.c_str());
-      fail(ErrorKind::io, target.string(), ": cannot be put into place: ", std::strerror(error));
-    }
-    sync_folder(target.parent_path());
   }
 
   std::optional<std::string> get(const std::string& hash) override {
@@ -72,7 +78,7 @@ class DiskBlobs : public BlobBackend {
   std::string describe() const override { return folder_.string(); }
 
  private:
-  fs::path place(const std::string& hash) const { return folder_ / hash.substr(0, 2) / hash.substr(2, 2) / hash; }
+  fs::path place(const std::string& hash) const { return folder_ / hash.substr(0, 2) / hash; }
 
   // Of processes that were killed while they wrote. A day: another server may be writing in the same folder.
   void remove_leftovers() const {

@@ -107,13 +107,16 @@ class JobStore {
   // Seconds until a place in the queue is likely to be free, from recent jobs: 1 to 3600.
   int64_t retry_after() const;
 
-  // Workers. Up to `count` jobs, first come, first served; before that, lost jobs are requeued (requeue_lost).
+  // Workers. Up to `count` jobs, first come, first served; before that, lost jobs are requeued (requeue_lost). A power
+  // cut within the next moment may forget the claim: then the job waits again, and what the worker writes is refused.
   std::vector<Claim> claim(const std::string& worker, int64_t count, std::chrono::milliseconds lease);
   // Keeps the lease for `lease` from now and says how far the job is.
   LeaseState heartbeat(const Lease& lease, const JobProgress& progress, std::chrono::milliseconds duration);
   // Idempotent by (job, index): the first picture of an index stays. False: the lease is lost, nothing was written.
   bool add_picture(const Lease& lease, const JobPicture& picture);
   bool finish(const Lease& lease);  // throws ErrorKind::internal when pictures are missing
+  // add_picture and finish in one transaction: a job with its last picture is done.
+  bool finish(const Lease& lease, const JobPicture& last);
   bool fail_job(const Lease& lease, const JobError& error);
   bool finish_cancelled(const Lease& lease);
   // Back to the queue. Attempt::spared: it was not the job's fault (a drain, a full disk).

@@ -71,12 +71,48 @@ bool take_lease(Connection& c, const Lost& lost) {
               .empty();
 }
 
+// Of a job whose row is held. Idempotent by index.
+void insert_picture(Connection& c, const std::string& job, const JobPicture& picture) {
+  if (!c.run("SELECT 1 FROM pictures WHERE job = $1 AND number = $2", {job, picture.index}).empty()) {
+    return;  // written before, and the answer was lost
+  }
+  if (c.run("UPDATE blobs SET touched = $now WHERE hash = $1 RETURNING 1", {picture.blob}).empty()) {
+    fail(ErrorKind::io, "the picture ", picture.blob, " of a job is no longer stored");
+  }
+  c.run(
+      "INSERT INTO pictures (job, number, seed, blob, mime, width, height, bytes, statistics) "
+      "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+      {job, picture.index, static_cast<int64_t>(picture.seed), picture.blob, picture.mime, picture.width,
+       picture.height, picture.bytes, statistics_text(picture)});
+  c.run("INSERT INTO blob_uses (blob, job) VALUES ($1, $2) ON CONFLICT DO NOTHING", {picture.blob, job});
+}
+
+// The same: its last state, and its lease is over.
+void end_job(Connection& c, const std::string& job, JobState state, const JobError& error) {
+  if (state == JobState::done) {
+    const SqlRow asked = c.run("SELECT pictures FROM jobs WHERE id = $1", {job})[0];
+    const SqlRow drawn = c.run("SELECT COUNT(*) FROM pictures WHERE job = $1", {job})[0];
+    if (asked.integer(0) != drawn.integer(0)) {
+      fail(ErrorKind::internal, "job ", job, " has ", drawn.integer(0), " of ", asked.integer(0), " pictures");
+    }
+  }
+  const bool failed = state == JobState::failed;
+  c.run("UPDATE jobs SET state = $2, finished = $now, error_kind = $3, error_message = $4 WHERE id = $1",
+        {job, std::string(state_name(state)), failed ? SqlValue(error.kind) : SqlValue(),
+         failed ? SqlValue(error.message) : SqlValue()});
+  c.run("DELETE FROM leases WHERE job = $1", {job});
+}
+
 }  // namespace
 
 std::vector<Claim> JobStore::claim(const std::string& worker, int64_t count, std::chrono::milliseconds lease) {
   if (count < 1) fail(ErrorKind::internal, "a worker claims at least one job, not ", count);
   requeue_lost();
-  return database_.transaction(Access::write, [&](Connection& c) {
+  // Most looks find nothing, and whoever writes keeps others waiting.
+  const bool any = database_.transaction(
+      Access::read, [](Connection& c) { return !c.run("SELECT 1 FROM jobs WHERE state = 'queued' LIMIT 1").empty(); });
+  if (!any) return {};
+  return database_.transaction(Access::relaxed, [&](Connection& c) {
     std::vector<Claim> claims;
     for (const SqlRow& row : next_jobs(c, count)) claims.push_back(start(c, row.text(0), worker, lease.count()));
     return claims;
@@ -97,18 +133,18 @@ LeaseState JobStore::heartbeat(const Lease& lease, const JobProgress& progress, 
 bool JobStore::add_picture(const Lease& lease, const JobPicture& picture) {
   const bool held = database_.transaction(Access::write, [&](Connection& c) {
     if (!hold_lease(c, lease)) return false;
-    if (!c.run("SELECT 1 FROM pictures WHERE job = $1 AND number = $2", {lease.job, picture.index}).empty()) {
-      return true;  // written before, and the answer was lost
-    }
-    if (c.run("UPDATE blobs SET touched = $now WHERE hash = $1 RETURNING 1", {picture.blob}).empty()) {
-      fail(ErrorKind::io, "the picture ", picture.blob, " of a job is no longer stored");
-    }
-    c.run(
-        "INSERT INTO pictures (job, number, seed, blob, mime, width, height, bytes, statistics) "
-        "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        {lease.job, picture.index, static_cast<int64_t>(picture.seed), picture.blob, picture.mime, picture.width,
-         picture.height, picture.bytes, statistics_text(picture)});
-    c.run("INSERT INTO blob_uses (blob, job) VALUES ($1, $2) ON CONFLICT DO NOTHING", {picture.blob, lease.job});
+    insert_picture(c, lease.job, picture);
+    return true;
+  });
+  if (held) database_.announce();
+  return held;
+}
+
+bool JobStore::finish(const Lease& lease, const JobPicture& last) {
+  const bool held = database_.transaction(Access::write, [&](Connection& c) {
+    if (!hold_lease(c, lease)) return false;
+    insert_picture(c, lease.job, last);
+    end_job(c, lease.job, JobState::done, {});
     return true;
   });
   if (held) database_.announce();
@@ -118,18 +154,7 @@ bool JobStore::add_picture(const Lease& lease, const JobPicture& picture) {
 bool JobStore::end(const Lease& lease, JobState state, const JobError& error) {
   const bool held = database_.transaction(Access::write, [&](Connection& c) {
     if (!hold_lease(c, lease)) return false;
-    if (state == JobState::done) {
-      const SqlRow asked = c.run("SELECT pictures FROM jobs WHERE id = $1", {lease.job})[0];
-      const SqlRow drawn = c.run("SELECT COUNT(*) FROM pictures WHERE job = $1", {lease.job})[0];
-      if (asked.integer(0) != drawn.integer(0)) {
-        fail(ErrorKind::internal, "job ", lease.job, " has ", drawn.integer(0), " of ", asked.integer(0), " pictures");
-      }
-    }
-    const bool failed = state == JobState::failed;
-    c.run("UPDATE jobs SET state = $2, finished = $now, error_kind = $3, error_message = $4 WHERE id = $1",
-          {lease.job, std::string(state_name(state)), failed ? SqlValue(error.kind) : SqlValue(),
-           failed ? SqlValue(error.message) : SqlValue()});
-    c.run("DELETE FROM leases WHERE job = $1", {lease.job});
+    end_job(c, lease.job, state, error);
     return true;
   });
   if (held) database_.announce();

@@ -17,7 +17,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Changes come in bursts; one heartbeat answers for all of them, and still well within a step.
+// Changes come in bursts; one look answers for all of them, and still well within a step.
 constexpr auto kBetweenHeartbeats = 20ms;
 constexpr auto kFirstRetry = 100ms, kLongestRetry = 2000ms;
 
@@ -86,6 +86,8 @@ struct Worker::State {
 
   void run_drawing();
   void run_heart();
+  void keep_lease(ActiveJob& job) const;
+  void look_at(ActiveJob& job) const;
   void draw(std::vector<Claim> claims);
   void draw_together(std::span<const Item> items);
   bool load_references(ActiveJob& job, GenerateRequest& request);
@@ -93,6 +95,7 @@ struct Worker::State {
   void keep(ActiveJob& job, int64_t index, const GenerateRequest& request, const GenerateResult& result);
   void fail(ActiveJob& job, const Error& error);
   void conclude(ActiveJob& job);
+  void tell_done(ActiveJob& job);
   void release(ActiveJob& job, Attempt attempt = Attempt::spared);
   bool persist(const ActiveJob& job, const std::function<bool()>& write);
 };
@@ -133,10 +136,17 @@ void Worker::State::run_drawing() {
   changes().notify();
 }
 
+// Leases are kept once a heartbeat. In between, changes are looked at, as one may be a client's wish to cancel; that
+// only reads, and so keeps nobody waiting.
 void Worker::State::run_heart() {
+  using Clock = std::chrono::steady_clock;
   uint64_t seen = changes().version();
+  Clock::time_point due = Clock::now() + options.heartbeat;
   while (!drawing_ended) {
-    seen = changes().wait(seen, options.heartbeat);
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(due - Clock::now());
+    seen = changes().wait(seen, std::max(left, std::chrono::milliseconds(0)));
+    const bool beat = Clock::now() >= due;
+    if (beat) due = Clock::now() + options.heartbeat;
     std::vector<std::shared_ptr<ActiveJob>> jobs;
     {
       const std::lock_guard lock(mutex);
@@ -144,15 +154,27 @@ void Worker::State::run_heart() {
     }
     for (const auto& job : jobs) {
       try {
-        const LeaseState state = services.jobs.heartbeat(job->lease(), job->progress(), options.lease);
-        if (state == LeaseState::lost) job->set_lost();
-        if (state == LeaseState::cancel_requested) job->set_cancelled();
+        if (beat)
+          keep_lease(*job);
+        else
+          look_at(*job);
       } catch (...) {
         set_trouble(current_error().what());
       }
     }
     std::this_thread::sleep_for(kBetweenHeartbeats);
   }
+}
+
+void Worker::State::keep_lease(ActiveJob& job) const {
+  const LeaseState state = services.jobs.heartbeat(job.lease(), job.progress(), options.lease);
+  if (state == LeaseState::lost) job.set_lost();
+  if (state == LeaseState::cancel_requested) job.set_cancelled();
+}
+
+void Worker::State::look_at(ActiveJob& job) const {
+  const std::optional<Job> now = services.jobs.get(job.job().id);
+  if (now && now->cancel_requested) job.set_cancelled();
 }
 
 void Worker::State::draw(std::vector<Claim> claims) {
@@ -250,9 +272,10 @@ void Worker::State::keep(ActiveJob& job, int64_t index, const GenerateRequest& r
                        .bytes = static_cast<int64_t>(bytes.size()),
                        .seconds = result.seconds,
                        .visual_tokens = result.visual_tokens};
+    const bool last = job.completed_by_one();
     const bool kept = persist(job, [&] {
       picture.blob = services.blobs.put(bytes);
-      return services.jobs.add_picture(job.lease(), picture);
+      return last ? services.jobs.finish(job.lease(), picture) : services.jobs.add_picture(job.lease(), picture);
     });
     if (!kept) {
       if (!hand_back) job.set_lost();
@@ -263,7 +286,8 @@ void Worker::State::keep(ActiveJob& job, int64_t index, const GenerateRequest& r
       s.visual_tokens += result.visual_tokens;
       for (const auto& [stage, seconds] : result.seconds) s.seconds[stage] += seconds;
     });
-    job.tell_picture(picture);
+    job.add_kept(picture);
+    if (last) tell_done(job);
   } catch (...) {
     fail(job, current_error());
   }
@@ -285,7 +309,7 @@ void Worker::State::fail(ActiveJob& job, const Error& error) {
   job.tell_state(JobState::failed, told);
 }
 
-// All pictures are there, or the job was stopped: by its client, by losing the lease, or by letting go.
+// All pictures were there before, or the job was stopped: by its client, by losing the lease, or by letting go.
 void Worker::State::conclude(ActiveJob& job) {
   if (job.concluded) return;
   if (job.lost()) {
@@ -306,8 +330,15 @@ void Worker::State::conclude(ActiveJob& job) {
   const bool held = persist(
       job, [&] { return whole ? services.jobs.finish(job.lease()) : services.jobs.finish_cancelled(job.lease()); });
   if (!held) return release(job);
-  update([&](WorkerStatus& s) { ++(whole ? s.jobs_done : s.jobs_cancelled); });
-  job.tell_state(whole ? JobState::done : JobState::cancelled);
+  if (whole) return tell_done(job);
+  update([](WorkerStatus& s) { ++s.jobs_cancelled; });
+  job.tell_state(JobState::cancelled);
+}
+
+void Worker::State::tell_done(ActiveJob& job) {
+  job.concluded = true;
+  update([](WorkerStatus& s) { ++s.jobs_done; });
+  job.tell_state(JobState::done);
 }
 
 // Lets go without a result. A lease that cannot even be given back runs out by itself.

@@ -17,9 +17,7 @@ using namespace std::chrono_literals;
 
 class BlobStoreTest : public StoreTest {
  protected:
-  std::filesystem::path place(const std::string& hash) const {
-    return folder_ / "blobs" / hash.substr(0, 2) / hash.substr(2, 2) / hash;
-  }
+  std::filesystem::path place(const std::string& hash) const { return folder_ / "blobs" / hash.substr(0, 2) / hash; }
 };
 FOR_BOTH_DATABASES(BlobStoreTest);
 

@@ -124,6 +124,21 @@ TEST_P(LeaseTest, APictureIsAddedOnce) {
   EXPECT_EQ(state(id), JobState::running);
 }
 
+TEST_P(LeaseTest, TheLastPictureEndsTheJob) {
+  JobStore jobs(*database_);
+  const std::string id = submit("fox", 2);
+  const Lease lease = jobs.claim("w", 1, 1min).at(0).lease;
+  EXPECT_THROW(jobs.finish(lease, stored_picture(*blobs_, 1, "one of two")), Error);
+  EXPECT_EQ(state(id), JobState::running);
+  EXPECT_TRUE(jobs.get(id)->pictures.empty()) << "all of it or nothing";
+  EXPECT_TRUE(jobs.add_picture(lease, stored_picture(*blobs_, 0, "first")));
+  EXPECT_TRUE(jobs.finish(lease, stored_picture(*blobs_, 1, "last")));
+  EXPECT_EQ(state(id), JobState::done);
+  EXPECT_EQ(jobs.get(id)->pictures.size(), 2u);
+  EXPECT_FALSE(jobs.finish(lease, stored_picture(*blobs_, 1, "again")));
+  EXPECT_EQ(blobs_->get(jobs.get(id)->pictures[1].blob), "last");
+}
+
 TEST_P(LeaseTest, PicturesOutliveTheAttempt) {
   JobStore jobs(*database_);
   const std::string id = submit("fox", 2);
