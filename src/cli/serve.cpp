@@ -55,12 +55,12 @@ int serve_pictures(const ServeOptions& options) {
   TerminalProgress progress(options.draw.quiet ? TerminalProgress::Style::silent : TerminalProgress::style_of_stderr());
   serve::Serving serving(serving_options(options), log, &progress);
   progress.finish_line();
-  if (!options.draw.quiet) warn_of_unmatched(serving.pipeline().loras());
+  if (!options.draw.quiet) warn_of_unmatched(serving.loras());
   log.note("listening", {{"address", options.server.address},
                          {"port", serving.port()},
                          {"tls", !options.server.certificate.empty()},
                          {"model", options.draw.model},
-                         {"dtype", dtype_name(serving.pipeline().dtype())},
+                         {"dtype", dtype_name(serving.dtype())},
                          {"version", version_text()}});
   std::thread watcher(drain_when_told, signals, std::ref(serving), std::ref(log));
   serving.run();

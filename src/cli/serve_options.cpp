@@ -107,6 +107,8 @@ void add_limits(CLI::App& command, ServeOptions& options) {
 
 void add_serve_options(CLI::App& command, ServeOptions& options) {
   command.add_option("--model-name", options.model_name, "The model's name in the API")->capture_default_str();
+  command.add_option("--lora-dir", options.lora_folder,
+                     "Folder of adapters (NAME.safetensors) that requests may name, beside those of --lora");
   command.add_flag("--log-prompts", options.service.log_prompts, "Write prompts into the log");
   add_listening(command, options);
   add_queue(command, options);
@@ -142,6 +144,7 @@ serve::ServingOptions serving_options(const ServeOptions& options) {
   out.rules.top_p = drawing.top_p;
   out.rules.cache = drawing.cache;
   out.model_name = options.model_name;
+  out.lora_folder = options.lora_folder;
   out.queue = options.queue.empty() ? serve::default_queue().string() : options.queue;
   out.blobs = options.blobs.empty() ? serve::default_blobs().string() : options.blobs;
   out.limits = options.limits;

@@ -24,6 +24,7 @@ struct ServeOptions {
   std::string queue, blobs;
   std::string max_body = "128MiB", max_picture = "50MB";
   std::vector<std::string> fetch_allow;
+  std::string lora_folder;
   std::optional<double> keep_days;
   std::optional<std::string> keep_bytes;
   int64_t drain_seconds = 0;

@@ -7,11 +7,17 @@
 
 namespace glmimage {
 
+std::vector<RecipeAdapter> adapters_of_run(const PipelineOptions& options) {
+  std::vector<RecipeAdapter> out;
+  for (const LoraChoice& each : options.loras) out.push_back({identify_adapter(each.file), each.scale});
+  return out;
+}
+
 Recipe recipe_of_run(const PipelineOptions& options) {
   Recipe recipe;
   recipe.program = version_text();
   recipe.model = identify_model(options.model);
-  for (const LoraChoice& each : options.loras) recipe.loras.push_back({identify_adapter(each.file), each.scale});
+  recipe.loras = adapters_of_run(options);
   const std::string device = device_name(options.device);
   recipe.device = device.substr(0, device.find(':'));
   recipe.threads = thread_count();

@@ -12,6 +12,8 @@ namespace glmimage {
 // (as they are set now). The type of the weights is added by recipe_of_picture. Reads the adapters and a part of the
 // weights, so it is called once. Throws ErrorKind::checkpoint.
 Recipe recipe_of_run(const PipelineOptions& options);
+// Its adapters alone, for a pipeline that was opened again with others.
+std::vector<RecipeAdapter> adapters_of_run(const PipelineOptions& options);
 
 // One picture's: what its run says, and the request with its pictures. `drawn` tells the size, `dtype` is
 // Pipeline::dtype; `names` are those of the request's pictures, without folders, or empty.

@@ -14,6 +14,9 @@
 namespace glmimage::serve {
 namespace {
 
+constexpr size_t kMostLoras = 8;       // of one request
+constexpr double kLargestScale = 100;  // of one of them, also below zero
+
 std::optional<int64_t> side(std::string_view text) {
   int64_t value = 0;
   const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -87,31 +90,63 @@ void read_sampling(Fields& fields, DrawRequest& out, const Services& services) {
     throw Refusal(400, "'negative_prompt' is not something this model knows; say in the prompt what to draw",
                   "negative_prompt", "unsupported_parameter");
   }
-  read_loras(fields, services.model);
+  read_loras(fields, job, services.model);
 }
 
-// Adapters are merged into the weights when the server starts: a request may say which it counts on, not choose.
-void read_loras(Fields& fields, const ServedModel& model) {
+[[noreturn]] void refuse_lora(const std::string& message) { throw Refusal(400, "'lora': " + message, "lora"); }
+
+// "NAME", "NAME:SCALE" or {"name": "NAME", "scale": 0.5}. What is a name as it stands is taken as one, colons and all.
+JobLora read_lora(const nlohmann::json& value, const std::vector<ListedLora>& listed) {
+  const auto known = [&](const std::string& name) {
+    return std::any_of(listed.begin(), listed.end(), [&](const ListedLora& each) { return each.name == name; });
+  };
+  JobLora out;
+  if (value.is_object() && value.contains("name") && value["name"].is_string()) {
+    for (const auto& [field, ignored] : value.items()) {
+      if (field != "name" && field != "scale")
+        refuse_lora(concat("an adapter has a name and a scale, no '", field, "'"));
+    }
+    out.name = value["name"].get<std::string>();
+    if (value.contains("scale") && !value["scale"].is_number()) refuse_lora("'scale' should be a number");
+    out.scale = value.value("scale", 1.0);
+  } else if (value.is_string()) {
+    out.name = value.get<std::string>();
+    const size_t colon = out.name.rfind(':');
+    if (!known(out.name) && colon != std::string::npos) {
+      const std::string scale = out.name.substr(colon + 1);
+      const auto [end, fault] = std::from_chars(scale.data(), scale.data() + scale.size(), out.scale);
+      if (fault != std::errc() || end != scale.data() + scale.size()) refuse_lora(concat("'", scale, "' is no number"));
+      out.name.resize(colon);
+    }
+  } else {
+    refuse_lora("an adapter is its name, NAME:SCALE, or an object of both");
+  }
+  if (!known(out.name)) {
+    std::vector<std::string> names;
+    for (const ListedLora& each : listed) names.push_back(each.name);
+    refuse_lora(concat("there is no adapter '", out.name, "' here; there ", names.size() == 1 ? "is " : "are ",
+                       listed.empty() ? "none" : glmimage::listed(names)));
+  }
+  if (!(std::abs(out.scale) <= kLargestScale)) refuse_lora(concat("a scale is at most ", kLargestScale));
+  return out;
+}
+
+void read_loras(Fields& fields, JobRequest& job, const ServedModel& model) {
   const nlohmann::json& value = fields.raw("lora");
   if (value.is_null()) return;
-  std::vector<std::string> names;
-  const auto take = [&](const nlohmann::json& each) {
-    if (!each.is_string()) throw Refusal(400, "'lora' should be the name of an adapter, or a list of names", "lora");
-    names.push_back(each.get<std::string>());
-  };
-  if (value.is_array()) {
-    for (const nlohmann::json& each : value) take(each);
-  } else {
-    take(value);
+  const std::vector<ListedLora> listed = model.loras->list();
+  job.loras.emplace();
+  if (!value.is_array()) {
+    job.loras->push_back(read_lora(value, listed));
+    return;
   }
-  std::vector<std::string> served = model.loras;
-  std::sort(names.begin(), names.end());
-  std::sort(served.begin(), served.end());
-  if (names != served) {
-    throw Refusal(400,
-                  served.empty() ? "'lora': this server draws without adapters"
-                                 : concat("'lora': this server draws with ", listed(served), " and nothing else"),
-                  "lora", "unsupported_parameter");
+  if (value.size() > kMostLoras) refuse_lora(concat("at most ", kMostLoras, " adapters work together"));
+  for (const nlohmann::json& each : value) {
+    const JobLora lora = read_lora(each, listed);
+    for (const JobLora& before : *job.loras) {
+      if (before.name == lora.name) refuse_lora(concat("the adapter '", lora.name, "' is named twice"));
+    }
+    job.loras->push_back(lora);
   }
 }
 

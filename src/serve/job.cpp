@@ -52,6 +52,16 @@ CachePolicy read_cache(const json& value) {
   return cache;
 }
 
+JobLoras read_loras(const json& value) {
+  const auto at = value.find("loras");
+  if (at == value.end() || at->is_null()) return {};
+  std::vector<JobLora> out;
+  for (const json& each : *at) {
+    out.push_back({.name = each.at("name").get<std::string>(), .scale = each.at("scale").get<double>()});
+  }
+  return out;
+}
+
 Stage parse_stage(const std::string& name) {
   for (size_t i = 0; i < kStages.size(); ++i) {
     if (name == kStages[i]) return static_cast<Stage>(i);
@@ -72,6 +82,13 @@ std::optional<JobState> parse_state(const std::string& name) {
 
 const char* stage_name(Stage stage) { return kStages[static_cast<size_t>(stage)]; }
 
+json loras_json(const JobLoras& loras) {
+  if (!loras) return {};
+  json out = json::array();
+  for (const JobLora& each : *loras) out.push_back({{"name", each.name}, {"scale", each.scale}});
+  return out;
+}
+
 json JobRequest::to_json() const {
   return {{"prompt", prompt},
           {"references", references},
@@ -83,6 +100,7 @@ json JobRequest::to_json() const {
           {"temperature", or_null(temperature)},
           {"top_p", or_null(top_p)},
           {"cache", cache.to_json()},
+          {"loras", loras_json(loras)},
           {"count", count},
           {"format", format},
           {"quality", or_null(quality)},
@@ -103,6 +121,7 @@ JobRequest JobRequest::from_json(const json& value) {
     read(value, "temperature", out.temperature);
     read(value, "top_p", out.top_p);
     if (value.contains("cache")) out.cache = read_cache(value.at("cache"));
+    out.loras = read_loras(value);
     out.count = value.at("count").get<int64_t>();
     read(value, "format", out.format);
     read(value, "quality", out.quality);

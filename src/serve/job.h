@@ -23,6 +23,15 @@ inline bool is_final(JobState state) { return state != JobState::queued && state
 
 const char* stage_name(Stage stage);  // "references", "visual_tokens", "glyphs", "denoise", "decode", "load"
 
+// An adapter a request draws with: its name in the LoraCatalog, and how strong it works.
+struct JobLora {
+  std::string name;
+  double scale = 1;
+  bool operator==(const JobLora&) const = default;
+};
+using JobLoras = std::optional<std::vector<JobLora>>;  // unset: those the server was started with
+nlohmann::json loras_json(const JobLoras& loras);      // a list of {"name", "scale"}, or null
+
 // What one API request asks for: `count` pictures of one prompt. Everything a worker on another machine needs; pictures
 // are named by their hash in the blob store. Checked by the API before it is submitted.
 struct JobRequest {
@@ -34,6 +43,7 @@ struct JobRequest {
   uint64_t seed = 0;  // fixed when the job is accepted; picture i is drawn with seed + i
   std::optional<double> temperature, top_p;
   CachePolicy cache = {};
+  JobLoras loras;
   int64_t count = 1;
   std::string format = "png";                       // png, jpeg, webp
   std::optional<int> quality;                       // of jpeg and webp, 1 to 100; unset: the encoder's default

@@ -24,6 +24,7 @@ json asked_json(const JobRequest& request) {
           {"seed", request.seed},
           {"temperature", or_null(request.temperature)},
           {"top_p", or_null(request.top_p)},
+          {"lora", loras_json(request.loras)},
           {"n", request.count},
           {"output_format", request.format},
           {"output_compression", or_null(request.quality)}};

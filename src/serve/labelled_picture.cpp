@@ -27,7 +27,7 @@ std::string LabelledPicture::operator()(const Job& job, const GenerateRequest& r
   if (watermark && options.label.mode == LabelMode::hidden && has_room_for_mark(result.image)) {
     options.label.mode = LabelMode::visible;
   }
-  const Recipe recipe = recipe_of_picture(run_, request, result.image, dtype_);
+  const Recipe recipe = recipe_of_picture(painter_.run(), request, result.image, painter_.pipeline().dtype());
   const std::vector<uint8_t> bytes = picture_file(result.image, recipe, options);
   return {bytes.begin(), bytes.end()};
 }

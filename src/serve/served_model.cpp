@@ -21,7 +21,6 @@ ServedModel describe_model(const std::string& name, const std::filesystem::path&
   out.name = name;
   out.created = modified(folder / "model_index.json");
   out.default_size = pipeline.default_size();
-  for (const LoraUse& use : pipeline.loras()) out.loras.push_back(use.choice.file.stem().string());
   out.count_text_tokens = [tokenizer =
                                BpeTokenizer::open(folder / "processor" / "tokenizer.json")](const std::string& prompt) {
     return static_cast<int64_t>(tokenizer.encode(prompt, SpecialTokens::as_text).size());

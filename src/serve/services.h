@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "serve/event_hub.h"
 #include "serve/job_store.h"
 #include "serve/key_store.h"
+#include "serve/lora_catalog.h"
 #include "serve/picture_input.h"
 
 namespace glmimage::serve {
@@ -33,10 +35,10 @@ struct DrawingRules {
 
 // The one model that is served.
 struct ServedModel {
-  std::string name = "glm-image";  // in /v1/models
-  int64_t created = 0;             // Unix seconds, of its files
-  int64_t default_size = 1024;     // pixels a side
-  std::vector<std::string> loras;  // names of the adapters it draws with
+  std::string name = "glm-image";                                              // in /v1/models
+  int64_t created = 0;                                                         // Unix seconds, of its files
+  int64_t default_size = 1024;                                                 // pixels a side
+  std::shared_ptr<const LoraCatalog> loras = std::make_shared<LoraCatalog>();  // that requests may name
   std::function<int64_t(const std::string& prompt)> count_text_tokens;
   std::function<int64_t(const PictureSize&)> count_picture_tokens;  // of a picture to edit
 };

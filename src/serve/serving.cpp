@@ -7,10 +7,10 @@
 
 #include "core/error.h"
 #include "core/libcurl.h"
-#include "pipeline/drawn_recipe.h"
 #include "serve/front.h"
 #include "serve/labelled_picture.h"
 #include "serve/metrics.h"
+#include "serve/pipeline_painter.h"
 #include "serve/served_model.h"
 
 namespace glmimage::serve {
@@ -38,8 +38,9 @@ struct Serving::State {
   KeyStore keys;
   EventHub hub;
   Metrics metrics;
-  std::optional<Pipeline> pipeline;
   std::optional<PipelinePainter> painter;
+  at::ScalarType dtype = at::kFloat;
+  std::vector<LoraUse> loras;
   std::optional<Services> services;
   std::optional<Janitor> janitor;
   std::optional<Worker> worker;
@@ -56,16 +57,18 @@ Serving::State::State(ServingOptions o, RequestLog& log, Progress* progress)
   check_keys(options, keys);
   options.service.need_keys = keys.any();
   if (options.rules.pictures.fetch.any()) libcurl();  // a missing library is told now
-  pipeline.emplace(Pipeline::open(options.pipeline, progress));
-  painter.emplace(*pipeline);
-  services.emplace(jobs, blobs, keys, hub, metrics, log,
-                   describe_model(options.model_name, options.pipeline.model, *pipeline), options.rules,
-                   options.service);
+  const auto catalog = std::make_shared<const LoraCatalog>(options.pipeline.loras, options.lora_folder);
+  painter.emplace(options.pipeline, catalog, progress);
+  dtype = painter->pipeline().dtype();
+  loras = painter->pipeline().loras();
+  ServedModel model = describe_model(options.model_name, options.pipeline.model, painter->pipeline());
+  model.loras = catalog;
+  services.emplace(jobs, blobs, keys, hub, metrics, log, std::move(model), options.rules, options.service);
   services->trouble = [this] { return worker->status().trouble; };
   connect_metrics();
   front.open(*services);
   janitor.emplace(jobs, blobs, options.janitor);
-  options.worker.encode = LabelledPicture(recipe_of_run(options.pipeline), pipeline->dtype(), options.file);
+  options.worker.encode = LabelledPicture(*painter, options.file);
   worker.emplace(Worker::Services{jobs, blobs, hub, *painter}, options.worker);
 }
 
@@ -114,6 +117,7 @@ void Serving::drain() {
 
 uint16_t Serving::port() const { return state_->server.port(); }
 
-const Pipeline& Serving::pipeline() const { return *state_->pipeline; }
+at::ScalarType Serving::dtype() const { return state_->dtype; }
+const std::vector<LoraUse>& Serving::loras() const { return state_->loras; }
 
 }  // namespace glmimage::serve

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <chrono>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "pipeline/picture_file.h"
 #include "pipeline/pipeline.h"
@@ -20,7 +22,8 @@ struct ServingOptions {
   ServiceOptions service;
   DrawingRules rules;
   PipelineOptions pipeline;
-  PictureFileOptions file;  // label and recipe of finished pictures; `encode` of `worker` is made of it
+  PictureFileOptions file;            // label and recipe of finished pictures; `encode` of `worker` is made of it
+  std::filesystem::path lora_folder;  // adapters that requests may name, beside those of `pipeline`; empty: none
   std::string model_name = "glm-image";
   std::string queue;  // a SQLite file, or postgres://…
   std::string blobs;  // a folder, or s3://…
@@ -47,7 +50,9 @@ class Serving {
   // client know. Returns when run is about to.
   void drain();
   uint16_t port() const;
-  const Pipeline& pipeline() const;
+  // Of the pipeline as it was opened first.
+  at::ScalarType dtype() const;
+  const std::vector<LoraUse>& loras() const;
 
  private:
   struct State;

@@ -26,6 +26,22 @@ struct Item {
   int64_t index;
 };
 
+const JobLoras& loras_of(const std::shared_ptr<ActiveJob>& job) { return job->job().request.loras; }
+
+// Those with the same adapters behind each other, which are then merged once; else in their order.
+std::vector<std::vector<std::shared_ptr<ActiveJob>>> by_adapters(const std::vector<std::shared_ptr<ActiveJob>>& jobs) {
+  std::vector<std::vector<std::shared_ptr<ActiveJob>>> out;
+  for (const auto& job : jobs) {
+    const auto same = std::find_if(out.begin(), out.end(),
+                                   [&](const auto& group) { return loras_of(group.front()) == loras_of(job); });
+    if (same == out.end())
+      out.push_back({job});
+    else
+      same->push_back(job);
+  }
+  return out;
+}
+
 // The first picture of each job, then the second of each, …: those claimed together end at about the same time.
 std::vector<Item> in_turns(const std::vector<std::shared_ptr<ActiveJob>>& jobs) {
   std::vector<Item> out;
@@ -184,10 +200,12 @@ void Worker::State::draw(std::vector<Claim> claims) {
   // Whatever happens, a lease that nobody works under is not kept.
   const std::unique_ptr<State, void (*)(State*)> rest(this, [](State* state) { state->set_active({}); });
   for (const auto& job : jobs) job->tell_state(JobState::running);
-  const std::vector<Item> items = in_turns(jobs);
   const size_t batch = static_cast<size_t>(options.batch);
-  for (size_t i = 0; i < items.size(); i += batch) {
-    draw_together(std::span(items).subspan(i, std::min(batch, items.size() - i)));
+  for (const auto& group : by_adapters(jobs)) {
+    const std::vector<Item> items = in_turns(group);
+    for (size_t i = 0; i < items.size(); i += batch) {
+      draw_together(std::span(items).subspan(i, std::min(batch, items.size() - i)));
+    }
   }
   for (const auto& job : jobs) conclude(*job);
 }
@@ -211,7 +229,7 @@ void Worker::State::draw_together(std::span<const Item> items) {
       keep(*job, index, *drawn, result);
     };
   }
-  if (!tasks.empty()) services.painter.draw(tasks);
+  if (!tasks.empty()) services.painter.draw(tasks, loras_of(items.front().job));
   for (const Item& item : items) {
     if (item.index == item.job->missing().back() || item.job->stopped()) conclude(*item.job);
   }

@@ -19,7 +19,6 @@ namespace {
 ServedModel model() {
   ServedModel out;
   out.default_size = 64;
-  out.loras = {"sketch"};
   return out;
 }
 

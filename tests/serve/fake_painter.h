@@ -27,7 +27,7 @@ class FakePainter : public Painter {
     return image;
   }
 
-  void draw(std::span<DrawTask> tasks) override {
+  void draw(std::span<DrawTask> tasks, const JobLoras&) override {
     {
       const std::lock_guard lock(mutex_);
       batches_.push_back(tasks.size());

@@ -7,6 +7,7 @@
 #include "core/encode_image.h"
 #include "serve/encode_picture.h"
 #include "serve/job_watch.h"
+#include "serve/pipeline_painter.h"
 #include "serve/store_fixture.h"
 #include "serve/worker.h"
 
@@ -24,12 +25,13 @@ class PipelineWorkerTest : public testing::Test {
     blobs_.emplace(*database_, *backend_);
     jobs_.emplace(*database_);
   }
+  static PipelineOptions options() {
+    PipelineOptions options;
+    options.model = glmimage::test::golden("tiny_a/checkpoint");
+    return options;
+  }
   static const Pipeline& pipeline() {
-    static const Pipeline pipeline = [] {
-      PipelineOptions options;
-      options.model = glmimage::test::golden("tiny_a/checkpoint");
-      return Pipeline::open(options);
-    }();
+    static const Pipeline pipeline = Pipeline::open(options());
     return pipeline;
   }
   NewJob small_job(int64_t count, int64_t steps) {
@@ -47,7 +49,7 @@ class PipelineWorkerTest : public testing::Test {
     return *jobs_->get(id);
   }
 
-  PipelinePainter painter_{pipeline()};
+  PipelinePainter painter_{options(), std::make_shared<LoraCatalog>()};
   EventHub hub_;
   std::unique_ptr<Database> database_;
   std::unique_ptr<BlobBackend> backend_;
@@ -75,11 +77,11 @@ TEST_F(PipelineWorkerTest, DrawsWhatThePipelineDrawsAlone) {
 
 // In bfloat16 the ids of several pictures are drawn as one batch.
 TEST_F(PipelineWorkerTest, PicturesDrawnTogetherAreThoseDrawnAlone) {
-  PipelineOptions options;
-  options.model = glmimage::test::golden("tiny_a/checkpoint");
+  PipelineOptions options = PipelineWorkerTest::options();
   options.dtype = at::kBFloat16;
-  const Pipeline narrow = Pipeline::open(options);
-  PipelinePainter painter(narrow);
+  options.largest.batch = 4;
+  PipelinePainter painter(options, std::make_shared<LoraCatalog>());
+  const Pipeline& narrow = painter.pipeline();
   const NewJob three = small_job(3, 2);
   NewJob refused = small_job(1, 5000);
   const std::string id = jobs_->submit(three).job.id, bad = jobs_->submit(refused).job.id;

@@ -51,7 +51,7 @@ void submit(Stores& stores, int count) {
 }
 
 class Deadly : public Painter {
-  void draw(std::span<DrawTask>) override { ::raise(SIGKILL); }
+  void draw(std::span<DrawTask>, const JobLoras&) override { ::raise(SIGKILL); }
 };
 
 void work(Stores& stores, Painter& painter) {

@@ -222,6 +222,16 @@ void add_openai_routes(Router& router, Services& services) {
                 out.body = to_text({{"object", "list"}, {"data", json::array({model_json(services)})}});
                 return out;
               }});
+  router.add(
+      {"GET", "/v1/loras", Door::key, 0, [&services](Request&) -> Answer {
+         json data = json::array();
+         for (const ListedLora& each : services.model.loras->list()) {
+           data.push_back({{"id", each.name}, {"object", "lora"}, {"created", each.modified}, {"bytes", each.bytes}});
+         }
+         Response out;
+         out.body = to_text({{"object", "list"}, {"data", data}});
+         return out;
+       }});
   router.add({"GET", "/v1/models/{model}", Door::key, 0,
               [&services](Request& request) { return one_model(request, services); }});
 }

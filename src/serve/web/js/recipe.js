@@ -13,6 +13,7 @@ export function fieldsOf(job, picture) {
     guidance_scale: request.guidance_scale,
     temperature: request.temperature ?? undefined,
     top_p: request.top_p ?? undefined,
+    lora: request.lora ?? undefined,
     output_format: request.output_format,
     output_compression: request.output_compression ?? undefined,
   };
