@@ -27,10 +27,11 @@ class FakePainter : public Painter {
     return image;
   }
 
-  void draw(std::span<DrawTask> tasks, const JobLoras&) override {
+  void draw(std::span<DrawTask> tasks, const JobLoras& loras) override {
     {
       const std::lock_guard lock(mutex_);
       batches_.push_back(tasks.size());
+      loras_.push_back(loras);
     }
     for (DrawTask& task : tasks) {
       GenerateResult result;
@@ -51,6 +52,10 @@ class FakePainter : public Painter {
   std::vector<size_t> batches() const {
     const std::lock_guard lock(mutex_);
     return batches_;
+  }
+  std::vector<JobLoras> loras() const {  // of each batch
+    const std::lock_guard lock(mutex_);
+    return loras_;
   }
 
  private:
@@ -80,6 +85,7 @@ class FakePainter : public Painter {
   mutable std::mutex mutex_;
   std::map<uint64_t, int> drawn_;
   std::vector<size_t> batches_;
+  std::vector<JobLoras> loras_;
 };
 
 }  // namespace glmimage::serve::test

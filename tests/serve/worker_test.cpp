@@ -243,6 +243,21 @@ TEST_P(WorkerTest, PicturesAreHandedOverTogether) {
   EXPECT_THAT(painter.batches(), ElementsAre(4u, 2u));
 }
 
+TEST_P(WorkerTest, EqualAdaptersAreDrawnBehindEachOther) {
+  FakePainter painter;
+  std::vector<std::string> ids;
+  const JobLoras strong{{{"sketch", 1}}}, weak{{{"sketch", 0.5}}}, none;
+  for (const JobLoras& loras : {strong, none, strong, weak, none}) {
+    NewJob job = new_job("fox", "", 2);
+    job.request.loras = loras;
+    ids.push_back(jobs_->submit(job).job.id);
+  }
+  const auto drawing = worker(painter, {.batch = 5});
+  for (const std::string& id : ids) ASSERT_TRUE(reaches(id, JobState::done));
+  EXPECT_THAT(painter.loras(), ElementsAre(strong, none, weak));
+  EXPECT_THAT(painter.batches(), ElementsAre(4u, 4u, 2u));
+}
+
 TEST_P(WorkerTest, ReferencesReachThePainter) {
   FakePainter painter;
   const Image reference = FakePainter::picture("reference", 1);
