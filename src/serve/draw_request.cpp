@@ -8,6 +8,7 @@
 #include "core/listing.h"
 #include "core/rng.h"
 #include "core/sha256.h"
+#include "core/shallow_json.h"
 #include "pipeline/request.h"
 #include "serve/draw_fields.h"
 
@@ -132,8 +133,12 @@ JobLora read_lora(const nlohmann::json& value, const std::vector<ListedLora>& li
 }
 
 void read_loras(Fields& fields, JobRequest& job, const ServedModel& model) {
-  const nlohmann::json& value = fields.raw("lora");
+  nlohmann::json value = fields.raw("lora");
   if (value.is_null()) return;
+  if (value.is_string() && value.get_ref<const std::string&>().starts_with('[')) {  // a form has text alone
+    const auto list = parse_shallow_json<nlohmann::json>(value.get_ref<const std::string&>());
+    if (list.is_array()) value = list;
+  }
   const std::vector<ListedLora> listed = model.loras->list();
   job.loras.emplace();
   if (!value.is_array()) {

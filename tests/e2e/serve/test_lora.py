@@ -46,6 +46,11 @@ def test_adapters_by_request(start, adapters, tmp_path):
     job = server.ask("POST", "/v1/jobs", {**DRAW, "lora": "sketch:0.5"}).json
     assert job["request"]["lora"] == [{"name": "sketch", "scale": 0.5}]
     assert server.wait_for_job(job["id"])["state"] == "done"
+    # The page draws again by a form, where a list is text.
+    fields = {**DRAW, "lora": '[{"name": "sketch", "scale": 0.5}, "words:v2"]'}
+    form = "".join(f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items())
+    job = server.ask("POST", "/v1/jobs", form + "--b--\r\n", {"Content-Type": "multipart/form-data; boundary=b"}).json
+    assert job["request"]["lora"] == [{"name": "sketch", "scale": 0.5}, {"name": "words:v2", "scale": 1.0}]
     # As the server that is started with them.
     (tmp_path / "fixed").mkdir()
     fixed = start("--lora", f"{adapters}/sketch.safetensors", "--lora", f"{adapters}/words:v2.safetensors",

@@ -99,7 +99,8 @@ const pause = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds 
 export async function createJob(fields, files = []) {
   const form = new FormData();
   for (const [name, value] of Object.entries(fields)) {
-    if (value !== undefined && value !== null) form.append(name, String(value));
+    if (value === undefined || value === null) continue;
+    form.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
   }
   for (const file of files) form.append("image[]", file, file.name || "picture");
   const headers = { "Idempotency-Key": randomKey() };
