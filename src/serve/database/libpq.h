@@ -22,8 +22,6 @@ struct LibPq {
   decltype(&::PQtransactionStatus) transactionStatus = library["PQtransactionStatus"];
   decltype(&::PQexec) exec = library["PQexec"];
   decltype(&::PQexecParams) execParams = library["PQexecParams"];
-  decltype(&::PQprepare) prepare = library["PQprepare"];
-  decltype(&::PQexecPrepared) execPrepared = library["PQexecPrepared"];
   decltype(&::PQresultStatus) resultStatus = library["PQresultStatus"];
   decltype(&::PQresultErrorField) resultErrorField = library["PQresultErrorField"];
   decltype(&::PQntuples) ntuples = library["PQntuples"];
