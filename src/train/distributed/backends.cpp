@@ -40,7 +40,8 @@ void* entry_in(const std::string& library, at::Device device) {
 void* find_entry(at::Device device) {
   if (const std::string chosen = variable(kLibraryVariable); !chosen.empty()) return entry_in(chosen, device);
   if (void* loaded = ::dlsym(RTLD_DEFAULT, kProcessGroupEntry)) return loaded;
-  const std::string name = concat("libglm_image_group_", device.is_cuda() ? "cuda" : "npu", ".so");
+  const std::string kind = device_name(device),
+                    name = concat("libglm_image_group_", kind.substr(0, kind.find(':')), ".so");
   std::error_code error;
   const fs::path beside = fs::read_symlink("/proc/self/exe", error).parent_path() / name;
   return entry_in(fs::exists(beside, error) ? beside.string() : name, device);
@@ -50,8 +51,10 @@ void* find_entry(at::Device device) {
 
 std::string first_line(const std::exception& error) {
   const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
-  const std::string text = of_torch ? of_torch->what_without_backtrace() : error.what();
-  return text.substr(0, text.find('\n'));
+  std::string text = of_torch ? of_torch->what_without_backtrace() : error.what();
+  text = text.substr(0, text.find('\n'));
+  const size_t place = text.find(".cc:"), end = text.find("] ");  // Gloo begins with the line of its source
+  return text.rfind('[', 0) == 0 && place < end && end != std::string::npos ? text.substr(end + 2) : text;
 }
 
 c10::intrusive_ptr<c10d::Store> open_store(const Launch& launch, std::chrono::milliseconds timeout) {
@@ -71,8 +74,8 @@ c10::intrusive_ptr<c10d::Store> open_store(const Launch& launch, std::chrono::mi
     return c10::make_intrusive<c10d::PrefixStore>(concat("glm-image/", attempt.empty() ? "0" : attempt), store);
   } catch (const std::exception& error) {
     fail(ErrorKind::io, "rank ", launch.rank, " of ", launch.size, " could not ",
-         options.isServer ? "listen at " : "reach rank 0 at ", launch.master_address, ":", launch.master_port, " within ",
-         static_cast<double>(timeout.count()) / 1000, " s: ", first_line(error));
+         options.isServer ? "listen at " : "reach rank 0 at ", launch.master_address, ":", launch.master_port,
+         " within ", static_cast<double>(timeout.count()) / 1000, " s: ", first_line(error));
   }
 }
 

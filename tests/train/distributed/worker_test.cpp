@@ -21,6 +21,7 @@
 #include "core/launch.h"
 #include "train/distributed/process_group.h"
 #include "train/distributed/ranks.h"
+#include "train/distributed/toy.h"
 
 namespace glmimage::train {
 namespace {
@@ -73,7 +74,7 @@ TEST_F(DistributedWorker, Train) {
     for (const json& task : tasks_["runs"]) {
       StageOptions options = options_of(task);
       options.group = group;
-      train_stage(options);
+      tasks_.contains("toy") ? train_toy(options) : train_stage(options);
     }
     if (group) group->agree("", "the others to finish");
   });
