@@ -68,7 +68,9 @@ TEST(Distributed, AStoppedProcessStopsTheOthers) {
   for (auto& process : processes) {
     const ProcessResult result = process->wait();
     EXPECT_EQ(result.exit_code, 0) << result.err;
-    if (&process == &processes[0]) EXPECT_THAT(result.err, HasSubstr("vae: stopped before step "));
+    if (&process == &processes[0]) {
+      EXPECT_THAT(result.err, HasSubstr("vae: stopped before step "));
+    }
   }
   EXPECT_FALSE(fs::is_empty(out / "state"));
 }
@@ -111,6 +113,7 @@ TEST(Distributed, AnAddressNobodyListensAtIsAnErrorInTime) {
   const ProcessResult result = run_process(options);
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, HasSubstr("glm-image: rank 1 of 2 could not reach rank 0 at 127.0.0.1:1 within 1 s"));
+  EXPECT_EQ(result.err.find('\n') + 1, result.err.size()) << result.err;  // one line
   EXPECT_LT(result.seconds, 30);
 }
 

@@ -1,5 +1,6 @@
 #include "train/distributed/backends.h"
 
+#include <c10/util/Logging.h>
 #include <dlfcn.h>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -62,6 +63,8 @@ c10::intrusive_ptr<c10d::Store> open_store(const Launch& launch, std::chrono::mi
     fail(ErrorKind::usage, launch.source,
          " does not say where rank 0 is: set MASTER_ADDR (and MASTER_PORT) to an address all ranks reach");
   }
+  // c10d logs what it throws, with stack traces; here an Error says it once. TORCH_CPP_LOG_LEVEL brings the log back.
+  if (variable("TORCH_CPP_LOG_LEVEL").empty()) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(launch.master_port);
   options.isServer = launch.rank == 0 && !agent_serves();

@@ -181,6 +181,7 @@ void GradientExchange::receive(Bucket& bucket) {
 void GradientExchange::end_pass() {
   if (!sending_) return;
   at::NoGradGuard no_grad;
+  sent_early_ = next_;
   for (; next_ < order_.size(); ++next_) send(buckets_[order_[next_]]);
   while (!under_way_.empty()) receive_oldest();
   settle();
@@ -246,6 +247,10 @@ at::Tensor GradientExchange::part(size_t unit, const Piece& piece) const {
   if (sends_every_pass()) return bucket.slice.narrow(0, piece.in_slice, piece.length);
   const int64_t slice = bucket.unit.slice(group_.size());
   return bucket.flat.narrow(0, group_.rank() * slice + piece.in_slice, piece.length);
+}
+
+double GradientExchange::overlap() const {
+  return static_cast<double>(sent_early_) / static_cast<double>(buckets_.size());
 }
 
 int64_t GradientExchange::bytes() const {

@@ -127,6 +127,7 @@ TEST_F(DistributedTest, TrainsWhatOneProcessTrains) {
         const int64_t sent = told["bytes_sent"], predicted = told["bytes_sent_by_formula"];
         EXPECT_NEAR(counted / formula, 1, 0.02) << told;
         EXPECT_EQ(sent, predicted) << told;
+        EXPECT_GT(metrics(folder, "overlap").back(), 0.6);
         std::printf("%-12s differs by %.1e; memory %.0f, by formula %.0f; sends %lld a step, by formula %lld\n",
                     name(stage, sharding).c_str(), relative, counted, formula, static_cast<long long>(sent),
                     static_cast<long long>(predicted));
@@ -163,25 +164,45 @@ TEST_F(DistributedTest, KeepsTheCodesHistoryAndTheDiscriminator) {
   }
 }
 
-TEST_F(DistributedTest, RecomputedBlocksAndPicturesOnTheWay) {
-  StageOptions alone = run("dit", "recompute-1", 2);
-  const auto change = [](StageOptions& options) {
-    options.config.recompute = true;
-    options.config.sample_every = options.config.held_out_every = 1;
-  };
-  change(alone);
-  train_stage(alone);
+// The other ways through a stage: blocks computed again, bfloat16, pictures drawn on the way, adapters.
+TEST_F(DistributedTest, TheOtherWaysThroughAStage) {
+  const std::vector<std::string> shardings = soak() ? kShardings : std::vector<std::string>{"none", "zero3"};
+  train_stage(run("dit", "base", 1));
+  const std::map<std::string, std::function<void(StageOptions&)>> ways = {
+      {"recompute",
+       [](StageOptions& options) {
+         options.config.recompute = true;
+         options.config.precision = Precision::bfloat16;
+         options.config.sample_every = options.config.held_out_every = 1;
+       }},
+      {"adapter", [](StageOptions& options) {
+         options.init = root_ / "base/final";
+         options.config.lora.rank = 2;
+       }}};
   std::vector<StageOptions> all;
-  for (const std::string& sharding : kShardings) {
-    all.push_back(sharded(sharding, "dit", "recompute-" + sharding, 2));
-    change(all.back());
+  for (const auto& [name, change] : ways) {
+    StageOptions alone = run("dit", name + "-1", 2);
+    change(alone);
+    train_stage(alone);
+    for (const std::string& sharding : shardings) {
+      all.push_back(sharded(sharding, "dit", name + "-" + sharding, 2));
+      change(all.back());
+    }
   }
   run_ranks(2, "Train", runs(all));
-  for (const std::string& sharding : kShardings) {
-    const fs::path folder = root_ / ("recompute-" + sharding);
-    EXPECT_LE(difference(newest(folder), newest(root_ / "recompute-1")), 1e-5) << sharding;
-    EXPECT_TRUE(fs::exists(folder / "samples/step-00000001-held_out.png")) << sharding;
-    EXPECT_TRUE(fs::exists(folder / "final/transformer/config.json")) << sharding;
+  for (const auto& [name, change] : ways) {
+    for (const std::string& sharding : shardings) {
+      EXPECT_LE(difference(newest(root_ / (name + "-" + sharding)), newest(root_ / (name + "-1"))), 1e-5)
+          << name << " " << sharding;
+    }
+  }
+  for (const std::string& sharding : shardings) {
+    EXPECT_TRUE(fs::exists(root_ / ("recompute-" + sharding) / "samples/step-00000001-held_out.png")) << sharding;
+    EXPECT_TRUE(fs::exists(root_ / ("recompute-" + sharding) / "final/transformer/config.json")) << sharding;
+    EXPECT_NEAR(metrics(root_ / ("recompute-" + sharding), "held_out_loss").back(),
+                metrics(root_ / "recompute-1", "held_out_loss").back(), 1e-3)
+        << sharding;
+    EXPECT_TRUE(fs::exists(root_ / ("adapter-" + sharding) / "final/adapter.safetensors")) << sharding;
   }
 }
 
@@ -355,11 +376,10 @@ INSTANTIATE_TEST_SUITE_P(Distributed, KilledRank,
 TEST_F(DistributedTest, MpirunStartsRanks) {
   if (std::system("mpirun --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "mpirun is not installed (openmpi-bin)";
   const json tasks = runs({sharded("zero2", "vae", "mpirun", 1)});
-  test::ProcessOptions options{.arguments = {"/usr/bin/mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2"},
-                               .environment = worker_environment(tasks)};
+  test::ProcessOptions options =
+      worker("Train", tasks, {"/usr/bin/mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2"});
   options.environment["MASTER_PORT"] = std::to_string(free_port());
   options.environment["MASTER_ADDR"] = "127.0.0.1";
-  for (const std::string& argument : worker_arguments("Train")) options.arguments.push_back(argument);
   const test::ProcessResult result = test::run_process(options);
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
   EXPECT_TRUE(fs::exists(newest(root_ / "mpirun") / "weights-00001-of-00002.safetensors"));
@@ -380,9 +400,7 @@ TEST_F(DistributedTest, TwoMachinesOverALinkThatLosesPackets) {
   for (const std::string& sharding : kShardings) all.push_back(sharded(sharding, "dit", "machines-" + sharding, 10));
   std::vector<std::unique_ptr<test::Process>> processes;
   for (size_t rank = 0; rank < 2; ++rank) {
-    test::ProcessOptions options{.arguments = {"/usr/sbin/ip", "netns", "exec", machines->name(rank)},
-                                 .environment = worker_environment(runs(all))};
-    for (const std::string& argument : worker_arguments("Train")) options.arguments.push_back(argument);
+    test::ProcessOptions options = worker("Train", runs(all), {"/usr/sbin/ip", "netns", "exec", machines->name(rank)});
     const std::map<std::string, std::string> place = {{"RANK", std::to_string(rank)},
                                                       {"LOCAL_RANK", "0"},
                                                       {"WORLD_SIZE", "2"},
@@ -412,7 +430,7 @@ TEST_F(DistributedTest, SlurmsVariablesAreUnderstood) {
   const json tasks = runs({sharded("zero1", "vae", "slurm", 1)});
   std::vector<std::unique_ptr<test::Process>> processes;
   for (const std::string rank : {"0", "1"}) {
-    test::ProcessOptions options{.arguments = worker_arguments("Train"), .environment = worker_environment(tasks)};
+    test::ProcessOptions options = worker("Train", tasks);
     const std::map<std::string, std::string> place = {{"SLURM_PROCID", rank},
                                                       {"SLURM_LOCALID", rank},
                                                       {"SLURM_NTASKS", "2"},

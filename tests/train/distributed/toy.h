@@ -21,8 +21,8 @@ struct Toy {
 
   ParameterList list() {
     ParameterList out;
-    for (const auto& [name, tensor] : {std::pair("always", &always), {"odd", &odd}, {"late", &late}, {"twice", &twice},
-                                       {"never", &never}}) {
+    for (const auto& [name, tensor] :
+         {std::pair("always", &always), {"odd", &odd}, {"late", &late}, {"twice", &twice}, {"never", &never}}) {
       out.push_back({name, tensor, tensor->sizes().vec(), Init::ones()});
     }
     return out;
@@ -44,7 +44,9 @@ struct Toy {
     if (number % 2 == 1) loss = loss + mean_square(odd);
     if (number / accumulate >= 2) loss = loss + mean_square(late);
     if (number == 5 * accumulate + 1) loss = loss * std::numeric_limits<double>::quiet_NaN();
-    return {.loss = loss, .values = {{"number", static_cast<double>(number)}}, .weight = 1.0 + static_cast<double>(number % 3)};
+    return {.loss = loss,
+            .values = {{"number", static_cast<double>(number)}},
+            .weight = 1.0 + static_cast<double>(number % 3)};
   }
 };
 

@@ -34,7 +34,7 @@ std::shared_ptr<ProcessGroup> meet(double seconds) {
   return ProcessGroup::open(*launch, {.timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds))});
 }
 
-// What the system has sent over all TCP connections of this process.
+// What this process has given the system to send over all its TCP connections.
 int64_t tcp_bytes_sent() {
   int64_t bytes = 0;
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), ::closedir);
@@ -42,7 +42,7 @@ int64_t tcp_bytes_sent() {
     tcp_info info{};
     socklen_t length = sizeof info;
     if (::getsockopt(std::atoi(entry->d_name), IPPROTO_TCP, TCP_INFO, &info, &length) == 0) {
-      bytes += static_cast<int64_t>(info.tcpi_bytes_sent);
+      bytes += static_cast<int64_t>(info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes);
     }
   }
   return bytes;
