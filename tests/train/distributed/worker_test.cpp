@@ -58,31 +58,8 @@ void as_program(const std::function<void()>& action) {
   }
 }
 
-class DistributedWorker : public testing::Test {
- protected:
-  void SetUp() override {
-    tasks_ = worker_tasks();
-    if (tasks_.is_null()) GTEST_SKIP() << "started by other tests";
-    at::set_num_threads(1);
-  }
-  json tasks_;
-};
-
-TEST_F(DistributedWorker, Train) {
-  as_program([&] {
-    const auto group = meet(tasks_["timeout"]);
-    for (const json& task : tasks_["runs"]) {
-      StageOptions options = options_of(task);
-      options.group = group;
-      tasks_.contains("toy") ? train_toy(options) : train_stage(options);
-    }
-    if (group) group->agree("", "the others to finish");
-  });
-}
-
 // Each number that a rank sends is 1 + rank, or tells place and rank apart.
-TEST_F(DistributedWorker, Collectives) {
-  const auto group = meet(20);
+void expect_right_results(const std::shared_ptr<ProcessGroup>& group) {
   const int64_t rank = group->rank(), size = group->size();
 
   at::Tensor told = at::full({5}, 1.0F + static_cast<float>(rank));
@@ -127,11 +104,10 @@ TEST_F(DistributedWorker, Collectives) {
   group->agree("", "test");
 }
 
-// What is counted is what the system sends, but for Gloo's headers and the acknowledgements of the last message.
-TEST_F(DistributedWorker, BytesSent) {
-  const auto group = meet(20);
-  constexpr int64_t kElements = int64_t{1} << 20;
-  at::Tensor tensor = at::zeros({kElements}), part = at::zeros({kElements / group->size()});
+// What is counted is what the system sends, but for Gloo's headers.
+void expect_counted_bytes(const std::shared_ptr<ProcessGroup>& group) {
+  const int64_t elements = group->size() * (int64_t{1} << 18);
+  at::Tensor tensor = at::zeros({elements}), part = at::zeros({elements / group->size()});
   const std::map<std::string, std::function<void()>> actions = {
       {"all_reduce", [&] { group->all_reduce(tensor, "test").wait(); }},
       {"reduce_scatter", [&] { group->reduce_scatter(part, tensor, "test").wait(); }},
@@ -145,6 +121,34 @@ TEST_F(DistributedWorker, BytesSent) {
     EXPECT_NEAR(sent / counted, 1, 0.01) << name << ": " << sent << " bytes, " << counted << " counted";
   }
   group->agree("", "test");
+}
+
+class DistributedWorker : public testing::Test {
+ protected:
+  void SetUp() override {
+    tasks_ = worker_tasks();
+    if (tasks_.is_null()) GTEST_SKIP() << "started by other tests";
+    at::set_num_threads(1);
+  }
+  json tasks_;
+};
+
+TEST_F(DistributedWorker, Train) {
+  as_program([&] {
+    const auto group = meet(tasks_["timeout"]);
+    for (const json& task : tasks_["runs"]) {
+      StageOptions options = options_of(task);
+      options.group = group;
+      tasks_.contains("toy") ? train_toy(options) : train_stage(options);
+    }
+    if (group) group->agree("", "the others to finish");
+  });
+}
+
+TEST_F(DistributedWorker, Collectives) {
+  const auto group = meet(60);
+  expect_right_results(group);
+  expect_counted_bytes(group);
 }
 
 }  // namespace
