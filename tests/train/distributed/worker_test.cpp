@@ -123,6 +123,19 @@ void expect_counted_bytes(const std::shared_ptr<ProcessGroup>& group) {
   group->agree("", "test");
 }
 
+void expect_refusal_of_other_stages(const std::shared_ptr<ProcessGroup>& group) {
+  StageOptions options;
+  options.group = group;
+  try {
+    begin_run("roll-outs", options);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()).find("stage roll-outs is trained by one process, and 3 were started"), 0U)
+        << error.what();
+  }
+  group->agree("", "test");
+}
+
 class DistributedWorker : public testing::Test {
  protected:
   void SetUp() override {
@@ -149,6 +162,7 @@ TEST_F(DistributedWorker, Collectives) {
   const auto group = meet(60);
   expect_right_results(group);
   expect_counted_bytes(group);
+  expect_refusal_of_other_stages(group);
 }
 
 }  // namespace
