@@ -24,7 +24,8 @@ std::string trimmed(const std::string& text) {
 
 std::optional<fs::path> SystemTree::place(const std::string& path) const {
   fs::path inside = "/";
-  std::list<fs::path> rest(fs::path(path).begin(), fs::path(path).end());
+  const fs::path asked = path;
+  std::list<fs::path> rest(asked.begin(), asked.end());
   int links = 0;
   while (!rest.empty()) {
     const fs::path part = rest.front();

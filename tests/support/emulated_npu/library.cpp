@@ -89,6 +89,16 @@ __attribute__((visibility("default"))) void finalize_npu() {
 
 }  // namespace torch_npu
 
+// Of Ascend's runtime (acl.h), what doctor asks.
+extern "C" {
+const char* aclrtGetSocName() { return "Emulated"; }
+int aclGetDeviceCapability(uint32_t device, int what, int64_t* value) {
+  if (device != 0 || what != 0) return 1;
+  *value = 1;
+  return 0;
+}
+}
+
 // For the tests in this process (tests/support/emulated_npu.h).
 extern "C" {
 void emulated_npu_reset_counts() { emulated_npu::counters().reset(); }
