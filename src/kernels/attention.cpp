@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/ascend/attention.h"
+#include "kernels/ascend/fusion_attention.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/schema.h"
@@ -48,6 +49,8 @@ at::Tensor on_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
 
 at::Tensor on_npu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const MaybeTensor& bias, bool causal,
                   std::optional<double> scale, std::optional<int64_t> keys) {
+  const AttentionOptions options = options_of(bias, causal, scale, keys);
+  if (ascend::can_attend_in_training(q, k, v, options)) return ascend::attend_in_training(q, k, v, options);
   if (bias || causal || !ascend::can_attend(q, k, v)) return composition(q, k, v, bias, causal, scale, keys);
   return ascend::attend(q, k, v, scale.value_or(1 / std::sqrt(static_cast<double>(q.size(3)))), keys);
 }
