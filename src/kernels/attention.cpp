@@ -96,6 +96,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
   return op.call(q, k, v, options.bias, options.mask == Mask::causal, options.scale, options.keys);
 }
 
+bool attention_is_fused(const at::Device& device) { return device.is_cpu() || device.is_cuda(); }
+
 at::Tensor attend_next(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_cache,
                        const at::Tensor& value_cache, int64_t length) {
   static const auto op =

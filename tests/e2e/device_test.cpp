@@ -1,10 +1,14 @@
 // The road a picture takes on an accelerator, with the device played by the CPU: same ids and picture as on the CPU,
 // and the arithmetic really done there.
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/norm.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 
 #include "core/image.h"
@@ -115,7 +119,29 @@ std::vector<json> numbers_of(const std::filesystem::path& run) {
   return lines;
 }
 
-// Every batch, every frozen part and every trained weight is there, or the device would refuse.
+// The largest relative difference between two runs' trained weights, file by file.
+double weights_apart(const std::filesystem::path& one, const std::filesystem::path& other) {
+  double most = 0;
+  int64_t tensors = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(one / "final")) {
+    if (entry.path().extension() != ".safetensors") continue;
+    const SafetensorsFile expected = SafetensorsFile::open(entry.path());
+    const SafetensorsFile got =
+        SafetensorsFile::open(other / "final" / std::filesystem::relative(entry.path(), one / "final"));
+    for (const TensorInfo& info : expected.tensors()) {
+      if (!at::isFloatingType(info.dtype)) continue;
+      const at::Tensor want = expected.tensor(info.name).to(at::kDouble);
+      const at::Tensor apart = got.tensor(info.name).to(at::kDouble) - want;
+      most = std::max(most, apart.norm().item<double>() / std::max(want.norm().item<double>(), 1e-12));
+      ++tensors;
+    }
+  }
+  EXPECT_GT(tensors, 0) << one;
+  return most;
+}
+
+// Every batch, every frozen part and every trained weight is there, or the device would refuse. Its fused operators
+// attend, norm, turn, gate and update.
 TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
   using Arguments = std::vector<std::string>;
   const auto folder = test::scratch_folder(), cpu = folder / "cpu", npu = folder / "npu";
@@ -123,6 +149,7 @@ TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
     test::ProcessOptions options = test::glm_image(std::move(arguments));
     options.environment["GLM_IMAGE_DEVICE_LIBRARY"] = test::emulated_npu_library().string();
     options.environment["EMULATED_NPU_REPORT"] = (folder / "report.json").string();
+    options.environment["EMULATED_NPU_OPERATORS"] = "1";
     options.limit = std::chrono::minutes(10);
     const test::ProcessResult result = test::run_process(options);
     ASSERT_EQ(result.exit_code, 0) << options.arguments[2] << "\n" << result.err;
@@ -140,6 +167,13 @@ TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
     run(more);
     const json report = json::parse(std::ifstream(folder / "report.json"));
     EXPECT_GE(ops(report, "aten::_fused_adamw_"), 3) << name;
+    EXPECT_GT(ops(report, "npu::npu_fusion_attention_grad"), 0) << name;
+    if (stage == "ar") {
+      for (const char* fused : {"npu::npu_rms_norm", "npu::npu_rotary_mul", "npu::npu_swiglu"}) {
+        EXPECT_GE(ops(report, fused), 3) << name << " " << fused;
+      }
+    }
+    EXPECT_LT(weights_apart(cpu / name, npu / name), 1e-2) << name;
     const std::vector<json> expected = numbers_of(cpu / name), got = numbers_of(npu / name);
     ASSERT_EQ(got.size(), expected.size()) << name;
     for (size_t i = 0; i < expected.size(); ++i) {
