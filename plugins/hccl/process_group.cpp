@@ -1,11 +1,11 @@
-// HCCL's process group for training on several Ascend devices, as a plug-in (train/distributed/plugin.h). It is compiled
-// with the headers of torch_npu's C++ build (libtorch_npu/include) and linked to nothing: libtorch_npu.so, which the
-// program has opened by the time it loads this, holds ProcessGroupHCCL.
+// HCCL's process group for training on several Ascend devices, as a plug-in (train/distributed/plugin.h). It is
+// compiled with the headers of torch_npu's C++ build (libtorch_npu/include) and linked to nothing: libtorch_npu.so,
+// which the program has opened by the time it loads this, holds ProcessGroupHCCL.
+#include <torch_npu/csrc/core/npu/NPUFunctions.h>
 #include <chrono>
 #include <stdexcept>
 #include <string>
 #include <torch/csrc/distributed/c10d/Store.hpp>
-#include <torch_npu/csrc/core/npu/NPUFunctions.h>
 #include <torch_npu/csrc/distributed/ProcessGroupHCCL.hpp>
 
 #include "train/distributed/plugin.h"

@@ -66,10 +66,12 @@ int run(const DoctorOptions& options) {
 }  // namespace
 
 void add_doctor(CLI::App& app, Command& command) {
-  CLI::App* sub = app.add_subcommand("doctor", "What devices, drivers and libraries this machine has, and what is amiss");
+  CLI::App* sub =
+      app.add_subcommand("doctor", "What devices, drivers and libraries this machine has, and what is amiss");
   sub->footer(kFooter);
   auto options = std::make_shared<DoctorOptions>();
-  sub->add_option("--device", options->device, "cpu, cuda[:N] or npu[:N], which then has to work (default: look for all)");
+  sub->add_option("--device", options->device,
+                  "cpu, cuda[:N] or npu[:N], which then has to work (default: look for all)");
   sub->add_option("--root", options->root, "read the files below this folder, another system's; measures nothing");
   sub->add_flag("--quick", options->quick, "measure no speeds");
   sub->add_flag("--json", options->json, "print JSON");

@@ -209,15 +209,15 @@ Examination examine_ascend(const SystemTree& tree, const std::string& torch, con
                           .unit = "devices"});
   if (boards == 0 && wanted == Wanted::no && tree.names("/dev", "davinci").empty()) return out;
   const std::string root = install_root(tree);
-  out.findings.push_back(version_of(tree, "driver", root + "/driver/version.info", {"package_version", "Version"}, needed,
-                                    "install Ascend HDK's driver, then its firmware"));
+  out.findings.push_back(version_of(tree, "driver", root + "/driver/version.info", {"package_version", "Version"},
+                                    needed, "install Ascend HDK's driver, then its firmware"));
   const std::string driver = out.findings.back().state == State::good ? out.findings.back().value : "";
   const std::string driver_file = out.findings.back().source;
   out.findings.push_back(device_files(tree, needed));
   const std::string firmware_file = root + "/firmware/version.info";
   if (tree.has(firmware_file)) {  // containers see the driver's files alone
-    out.findings.push_back(version_of(tree, "firmware", firmware_file, {"Version"}, State::absent,
-                                      "install Ascend HDK's firmware again"));
+    out.findings.push_back(
+        version_of(tree, "firmware", firmware_file, {"Version"}, State::absent, "install Ascend HDK's firmware again"));
     const Values values = named_values(tree.read(driver_file).value_or(""));
     const std::string ranges = value_or_empty(values, "compatible_version_fw");
     if (out.findings.back().state == State::good && !ranges.empty()) {

@@ -33,8 +33,9 @@ bool worth_opening(const Examination& examination) {
   for (const Finding& finding : examination.findings) {
     const bool good = finding.state == State::good;
     library = library || (good && finding.subject.starts_with("libtorch_"));
-    hardware = hardware || (good && (finding.subject == "cards" || finding.subject == "devices" ||
-                                     finding.subject == "device files"));
+    hardware =
+        hardware ||
+        (good && (finding.subject == "cards" || finding.subject == "devices" || finding.subject == "device files"));
   }
   return library && hardware;
 }

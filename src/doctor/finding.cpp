@@ -22,8 +22,7 @@ bool Examination::has_problem() const {
 nlohmann::json Examination::to_json() const {
   nlohmann::json list = nlohmann::json::array();
   for (const Finding& finding : findings) {
-    nlohmann::json one = {
-        {"subject", finding.subject}, {"state", state_name(finding.state)}, {"value", finding.value}};
+    nlohmann::json one = {{"subject", finding.subject}, {"state", state_name(finding.state)}, {"value", finding.value}};
     if (!finding.source.empty()) one["source"] = finding.source;
     if (!finding.advice.empty()) one["advice"] = finding.advice;
     if (finding.figure) {

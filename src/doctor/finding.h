@@ -15,11 +15,11 @@ enum class State {
 
 // One thing that was looked at.
 struct Finding {
-  std::string subject;            // "driver"
+  std::string subject;  // "driver"
   State state = State::good;
-  std::string value;              // "580.159.04", or what is wrong, in a few words
-  std::string source = {};        // the file it was read from, or what was asked
-  std::string advice = {};        // what to do, one sentence; empty when all is well
+  std::string value;                  // "580.159.04", or what is wrong, in a few words
+  std::string source = {};            // the file it was read from, or what was asked
+  std::string advice = {};            // what to do, one sentence; empty when all is well
   std::optional<double> figure = {};  // what was measured or counted, in `unit`
   std::string unit = {};
 };

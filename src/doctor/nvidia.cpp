@@ -11,7 +11,7 @@ namespace {
 constexpr const char* kVersionFile = "/proc/driver/nvidia/version";
 constexpr const char* kCards = "/proc/driver/nvidia/gpus";
 
-// "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 …", or "… Open Kernel Module for x86_64  580…".
+// "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul 27 …", or "… Open Kernel Module for x86_64 580…".
 std::string driver_version(const std::string& text) {
   static const std::regex pattern(R"(Kernel Module[^\n]*?\s(\d+\.\d+(\.\d+)?)\s)");
   std::smatch found;
@@ -104,7 +104,9 @@ Examination examine_nvidia(const SystemTree& tree, const std::string& torch, Wan
   const bool known = !models.empty() || cards > 0;
   out.findings.push_back({.subject = "cards",
                           .state = known ? State::good : missing,
-                          .value = !models.empty() ? models : cards > 0 ? concat(cards, " on the PCI bus") : "none",
+                          .value = !models.empty() ? models
+                                   : cards > 0     ? concat(cards, " on the PCI bus")
+                                                   : "none",
                           .source = models.empty() ? "/sys/bus/pci/devices" : kCards,
                           .advice = known ? "" : "this machine shows no NVIDIA card; in a container, pass it through"});
   out.findings.push_back(driver(tree, known && wanted != Wanted::and_works, missing));
@@ -125,10 +127,10 @@ Examination examine_nvidia(const SystemTree& tree, const std::string& torch, Wan
   }
   if (has_driver && !cuda.empty()) out.findings.push_back(pairing(version, cuda));
   if (!known && wanted == Wanted::no) return out;
-  out.findings.push_back(wheel_library(tree, torch, "NVRTC", "libnvrtc.so.13", {"cu13"},
-                                       "without it slower compositions run"));
-  out.findings.push_back(wheel_library(tree, torch, "NCCL", "libnccl.so.2", {"nccl", "cu13"},
-                                       "needed for training on several cards"));
+  out.findings.push_back(
+      wheel_library(tree, torch, "NVRTC", "libnvrtc.so.13", {"cu13"}, "without it slower compositions run"));
+  out.findings.push_back(
+      wheel_library(tree, torch, "NCCL", "libnccl.so.2", {"nccl", "cu13"}, "needed for training on several cards"));
   out.findings.push_back(group_plugin(tree, "cuda", torch));
   return out;
 }

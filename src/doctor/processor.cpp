@@ -24,14 +24,14 @@ std::string cpu_field(const std::string& text, const std::string& name) {
 
 // Those of the processor's flags that decide which kernels run (docs/hardware.md), in the kernel's own spelling.
 std::string telling_flags(const std::string& flags) {
-  static constexpr std::array kTelling = {"avx2",   "fma",   "avx512f",  "avx512_vnni", "avx512_bf16",
-                                          "amx_tile", "amx_bf16", "amx_int8", "avx_vnni",  "asimd",
-                                          "asimddp",  "asimdhp",  "bf16",     "i8mm",      "sve",
-                                          "sve2",     "sme"};
+  static constexpr std::array kTelling = {"avx2",     "fma",      "avx512f",  "avx512_vnni", "avx512_bf16", "amx_tile",
+                                          "amx_bf16", "amx_int8", "avx_vnni", "asimd",       "asimddp",     "asimdhp",
+                                          "bf16",     "i8mm",     "sve",      "sve2",        "sme"};
   const std::string spaced = " " + flags + " ";
   std::string out;
   for (const char* each : kTelling) {
-    if (spaced.find(std::string(" ") + each + " ") != std::string::npos) out += (out.empty() ? "" : " ") + std::string(each);
+    if (spaced.find(std::string(" ") + each + " ") != std::string::npos)
+      out += (out.empty() ? "" : " ") + std::string(each);
   }
   return out;
 }

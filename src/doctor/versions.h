@@ -34,8 +34,8 @@ std::optional<std::string> oldest_nvidia_driver(const std::string& cuda);
 // COMPATIBILITY.md, newest release of each.
 std::optional<std::string> cann_of_libtorch(const std::string& libtorch);
 
-// CANN and Ascend's driver (HDK). Source: CANN 8.5.0, 9.1.0, 9.1.1 and 9.2.0 release notes, "CANN and Ascend HDK Version
-// Compatibility".
+// CANN and Ascend's driver (HDK). Source: CANN 8.5.0, 9.1.0, 9.1.1 and 9.2.0 release notes, "CANN and Ascend HDK
+// Version Compatibility".
 Pair cann_with_driver(const std::string& cann, const std::string& driver);
 
 // Ascend's firmware and the ranges its driver's version.info names ("[7.0.0,8.9.9]", several after one another).

@@ -18,9 +18,9 @@
 namespace glmimage::kernels {
 namespace {
 
-// aten::_fused_adamw_, one operator for all parameters. CPUs and CUDA have it in LibTorch; Ascend's comes with torch_npu
-// (op_plugin/ops/opapi/FusedAdamWKernelNpuOpApi.cpp), which ignores grad_scale and found_inf. Where a device has none,
-// LibTorch would fetch all weights to the host and compute there.
+// aten::_fused_adamw_, one operator for all parameters. CPUs and CUDA have it in LibTorch; Ascend's comes with
+// torch_npu (op_plugin/ops/opapi/FusedAdamWKernelNpuOpApi.cpp), which ignores grad_scale and found_inf. Where a device
+// has none, LibTorch would fetch all weights to the host and compute there.
 bool has_fused(const at::Device& device) {
   if (device.is_cpu()) return true;
   return DeviceOperator("aten::_fused_adamw_", c10::computeDispatchKey(std::nullopt, std::nullopt, device)).serves({});

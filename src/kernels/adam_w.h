@@ -12,7 +12,7 @@ struct AdamWTensors {
   std::vector<at::Tensor> parameters, gradients;  // gradients are read alone
   std::vector<at::Tensor> exp_avgs, exp_avg_sqs;  // first and second moments
   std::vector<at::Tensor> steps;                  // scalars, float32: updates including this one, 1 at the first
-  std::vector<at::Tensor> averages = {};  // of the parameters over time, in their order; empty: none are kept
+  std::vector<at::Tensor> averages = {};          // of the parameters over time, in their order; empty: none are kept
 };
 
 struct AdamWStep {

@@ -84,7 +84,8 @@ TEST(Ascend, BrokenFilesAreProblemsOfTheirOwn) {
   FakeSystem system;
   system.atlas("26.1.0", "8.7.0.1.231", "9.1.0");
   system.file("/usr/local/Ascend/driver/version.info", std::string(200000, 'x'));
-  system.file("/usr/local/Ascend/cann-9.1.0/aarch64-linux/ascend_toolkit_install.info", "version=\nversion=9\n=\n===\n");
+  system.file("/usr/local/Ascend/cann-9.1.0/aarch64-linux/ascend_toolkit_install.info",
+              "version=\nversion=9\n=\n===\n");
   Examination seen = ascend(system);
   EXPECT_EQ(finding(seen, "driver").state, State::problem);
   EXPECT_EQ(finding(seen, "CANN").state, State::problem) << "the first line counts";
@@ -107,7 +108,8 @@ TEST(Ascend, AMachineWithoutIsNoProblemUnlessItIsAskedFor) {
 FakeSystem& with_card(FakeSystem& system, const std::string& version) {
   system.pci("0000:01:00.0", "0x10de", "0x030200").file("/dev/nvidia0", "");
   system.file("/proc/driver/nvidia/version", "NVRM version: " + version + "  Release Build\nGCC version:  gcc 12\n");
-  system.file("/proc/driver/nvidia/gpus/0000:01:00.0/information", "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 1\n");
+  system.file("/proc/driver/nvidia/gpus/0000:01:00.0/information",
+              "Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t\t 1\n");
   system.file("/opt/torch/lib/libtorch_cuda.so", "");
   return system.file("/opt/torch/version.py", "__all__ = []\n__version__ = '2.11.0'\ncuda: Optional[str] = '13.0'\n");
 }

@@ -12,9 +12,9 @@ Version of(const std::string& text) {
 }
 
 TEST(Version, OrderIsByPartsAndCandidatesComeFirst) {
-  const std::vector<std::string> ascending = {"7.5.0.1.129", "8.0.RC3", "8.0.0",        "8.3.alpha1", "8.3.RC1", "8.3.RC2",
-                                              "8.3",         "9.1.0",   "9.2.0-beta.2", "9.2.0",      "25.0.rc1", "25.0.rc1.1",
-                                              "25.0.0",      "525.60.13", "580.65.06", "580.159.04"};
+  const std::vector<std::string> ascending = {
+      "7.5.0.1.129",  "8.0.RC3", "8.0.0",    "8.3.alpha1", "8.3.RC1", "8.3.RC2",   "8.3",       "9.1.0",
+      "9.2.0-beta.2", "9.2.0",   "25.0.rc1", "25.0.rc1.1", "25.0.0",  "525.60.13", "580.65.06", "580.159.04"};
   for (size_t i = 0; i + 1 < ascending.size(); ++i) {
     EXPECT_LT(of(ascending[i]), of(ascending[i + 1])) << ascending[i] << " " << ascending[i + 1];
   }

@@ -1,5 +1,5 @@
-// Attention with gradients by npu_fusion_attention, played by the emulated device: it equals the composition of the same
-// values in float64, forward and backward, in every layout, with every mask.
+// Attention with gradients by npu_fusion_attention, played by the emulated device: it equals the composition of the
+// same values in float64, forward and backward, in every layout, with every mask.
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
@@ -37,7 +37,8 @@ struct Case {
 
 constexpr int64_t kBatch = 2;
 
-// Projections (B, T, heads · D) as a layer makes them, in the case's layout: leaves, and q, k, v as attention takes them.
+// Projections (B, T, heads · D) as a layer makes them, in the case's layout: leaves, and q, k, v as attention takes
+// them.
 struct Inputs {
   Tensors leaves;
   at::Tensor q, k, v;
@@ -72,7 +73,8 @@ class AscendTraining : public ::testing::Test {
     const Inputs in = inputs(c, device, type);
     AttentionOptions options = c.options;
     if (options.bias) {
-      options.bias = options.bias->scalar_type() == at::kBool ? options.bias->to(device) : options.bias->to(device, type);
+      options.bias =
+          options.bias->scalar_type() == at::kBool ? options.bias->to(device) : options.bias->to(device, type);
     }
     const at::Tensor y = attention(in.q, in.k, in.v, options);
     Tensors out = torch::autograd::grad({y}, in.leaves, {drawn(y.sizes(), 77).to(device, type)});
@@ -99,7 +101,11 @@ TEST_F(AscendTraining, EveryLayoutAndType) {
   for (const Layout layout : {Layout::heads_outside, Layout::heads_inside, Layout::joined}) {
     for (const auto type : {at::kFloat, at::kHalf, at::kBFloat16}) {
       for (const int64_t kv_heads : {4, 2, 1}) {
-        expect_fused({.name = "heads " + std::to_string(kv_heads) + ", layout " + std::to_string(static_cast<int>(layout)), .kv_heads = kv_heads, .layout = layout, .type = type});
+        expect_fused(
+            {.name = "heads " + std::to_string(kv_heads) + ", layout " + std::to_string(static_cast<int>(layout)),
+             .kv_heads = kv_heads,
+             .layout = layout,
+             .type = type});
       }
     }
   }

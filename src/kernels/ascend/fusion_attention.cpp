@@ -14,16 +14,16 @@
 namespace glmimage::kernels::ascend {
 namespace {
 
-// npu_fusion_attention(Tensor query, Tensor key, Tensor value, int head_num, str input_layout, Tensor? pse=None, Tensor?
-// padding_mask=None, Tensor? atten_mask=None, float scale=1., float keep_prob=1., …, int sparse_mode=0, …) -> (Tensor,
-// Tensor, Tensor, Tensor, int, int, int): softmax(mask(scale · (q kᵀ + pse))) v, the rows' greatest scores and sums, and
-// what dropout drew. Has a gradient.
+// npu_fusion_attention(Tensor query, Tensor key, Tensor value, int head_num, str input_layout, Tensor? pse=None,
+// Tensor? padding_mask=None, Tensor? atten_mask=None, float scale=1., float keep_prob=1., …, int sparse_mode=0, …) ->
+// (Tensor, Tensor, Tensor, Tensor, int, int, int): softmax(mask(scale · (q kᵀ + pse))) v, the rows' greatest scores and
+// sums, and what dropout drew. Has a gradient.
 const DeviceOperator& op() {
   static const DeviceOperator found("npu::npu_fusion_attention", c10::DispatchKey::PrivateUse1);
   return found;
 }
 
-constexpr int64_t kLeftUpCausal = 2;    // sparse_mode: each token sees itself and what is before it
+constexpr int64_t kLeftUpCausal = 2;       // sparse_mode: each token sees itself and what is before it
 constexpr int64_t kCompressedMask = 2048;  // the side of the mask that sparse modes want, whatever the lengths are
 
 // True above the diagonal. One for each device, for good: every layer keeps it for its gradient. Never freed, as the
@@ -69,7 +69,8 @@ at::Tensor hidden_keys(const at::Tensor& bias, const at::Tensor& q, int64_t keys
 }
 
 bool bias_fits(const std::optional<at::Tensor>& bias) {
-  return !bias || (bias->dim() <= 4 && (bias->scalar_type() == at::kBool || is_float(*bias)) && !asks_for_gradient({*bias}));
+  return !bias ||
+         (bias->dim() <= 4 && (bias->scalar_type() == at::kBool || is_float(*bias)) && !asks_for_gradient({*bias}));
 }
 
 }  // namespace
@@ -81,8 +82,9 @@ bool can_attend_in_training(const at::Tensor& q, const at::Tensor& k, const at::
     return false;
   }
   const int64_t heads = q.size(1), kv_heads = k.size(1);
-  return q.size(0) == k.size(0) && k.size(3) == q.size(3) && q.size(3) <= 768 && heads <= 256 && heads % kv_heads == 0 &&
-         (options.mask == Mask::none || q.size(2) == k.size(2)) && bias_fits(options.bias) && op().serves({q, k, v});
+  return q.size(0) == k.size(0) && k.size(3) == q.size(3) && q.size(3) <= 768 && heads <= 256 &&
+         heads % kv_heads == 0 && (options.mask == Mask::none || q.size(2) == k.size(2)) && bias_fits(options.bias) &&
+         op().serves({q, k, v});
 }
 
 at::Tensor attend_in_training(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

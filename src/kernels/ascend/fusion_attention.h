@@ -6,8 +6,8 @@
 
 namespace glmimage::kernels::ascend {
 
-// npu_fusion_attention, for training: someone asks for a gradient of q, k or v. q (B, H, Tq, D), k and v (B, Hkv, Tk, D)
-// of one type, half, bfloat16 or float32; D up to 768, at most 256 heads. Causal, or with a bias: bools, or floats
+// npu_fusion_attention, for training: someone asks for a gradient of q, k or v. q (B, H, Tq, D), k and v (B, Hkv, Tk,
+// D) of one type, half, bfloat16 or float32; D up to 768, at most 256 heads. Causal, or with a bias: bools, or floats
 // nobody asks a gradient of.
 bool can_attend_in_training(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                             const AttentionOptions& options);

@@ -58,11 +58,13 @@ class Group final : public c10d::Backend {
     all.view({size_, -1}).copy_(at::stack(exchanged(own)).view({size_, -1}));
     return c10::make_intrusive<Done>();
   }
-  Works _reduce_scatter_base(at::Tensor& output, at::Tensor& input, const c10d::ReduceScatterOptions& options) override {
+  Works _reduce_scatter_base(at::Tensor& output, at::Tensor& input,
+                             const c10d::ReduceScatterOptions& options) override {
     require_sum(options.reduceOp);
     at::Tensor own = host(output, "_reduce_scatter_base");
     const at::Tensor all = host(input, "_reduce_scatter_base");
-    TORCH_CHECK(all.numel() == own.numel() * size_, "_reduce_scatter_base: input of ", all.numel(), " for ", own.numel());
+    TORCH_CHECK(all.numel() == own.numel() * size_, "_reduce_scatter_base: input of ", all.numel(), " for ",
+                own.numel());
     own.view({-1}).copy_(sum(exchanged(all)).view({size_, -1})[rank_]);
     return c10::make_intrusive<Done>();
   }

@@ -40,18 +40,21 @@ class Attention {
     for (const char* absent : {"padding_mask", "prefix", "actual_seq_qlen", "actual_seq_kvlen", "sink"}) {
       call.refuse_unless(call.at(absent).isNone(), std::string("no ") + absent);
     }
-    call.refuse_unless(call.integer("inner_precise") == 0 && call.at("softmax_layout").toStringRef().empty(), "defaults");
+    call.refuse_unless(call.integer("inner_precise") == 0 && call.at("softmax_layout").toStringRef().empty(),
+                       "defaults");
   }
 
   // mask(scale · (q kᵀ + pse)): (B, N, Sq, Sk)
   Tensor scores() const {
     Tensor out = at::matmul(q, spread(k).transpose(2, 3));
     if (const auto pse = call_.maybe("pse")) {
-      call_.refuse_unless(pse->scalar_type() == type && pse->is_contiguous() && pse->dim() == 4, "pse of the type of q");
+      call_.refuse_unless(pse->scalar_type() == type && pse->is_contiguous() && pse->dim() == 4,
+                          "pse of the type of q");
       const auto fits = [&](int64_t samples, int64_t rows) {
         return pse->sizes() == at::IntArrayRef{samples, heads, rows, k.size(2)};
       };
-      call_.refuse_unless(fits(q.size(0), q.size(2)) || fits(q.size(0), 1) || fits(1, q.size(2)), "pse BNSS, BN1S, 1NSS");
+      call_.refuse_unless(fits(q.size(0), q.size(2)) || fits(q.size(0), 1) || fits(1, q.size(2)),
+                          "pse BNSS, BN1S, 1NSS");
       call_.refuse_unless(pse->isfinite().all().item<bool>(), "a finite pse");
       out = out + pse->to(at::kFloat);
     }
@@ -88,9 +91,9 @@ class Attention {
     const auto fits = [&](int64_t samples, int64_t of_heads) {
       return mask->sizes() == at::IntArrayRef{samples, of_heads, rows, keys};
     };
-    call_.refuse_unless(fits(q.size(0), heads) || fits(q.size(0), 1) || fits(1, 1) ||
-                            mask->sizes() == at::IntArrayRef{rows, keys},
-                        "a mask BNSS, B1SS, 11SS or SS");
+    call_.refuse_unless(
+        fits(q.size(0), heads) || fits(q.size(0), 1) || fits(1, 1) || mask->sizes() == at::IntArrayRef{rows, keys},
+        "a mask BNSS, B1SS, 11SS or SS");
     return *mask;
   }
 
@@ -147,9 +150,10 @@ class FusionAttention : public torch::autograd::Function<FusionAttention> {
     }
     const variable_list results = {stack[0].toTensor(), stack[1].toTensor(), stack[2].toTensor(), stack[3].toTensor()};
     context->save_for_backward({query, key, value, results[0], results[1], results[2], results[3]});
-    for (const char* name : {"head_num", "input_layout", "pse", "padding_mask", "atten_mask", "keep_prob", "pre_tockens",
-                             "next_tockens", "inner_precise", "prefix", "actual_seq_qlen", "actual_seq_kvlen",
-                             "sparse_mode", "gen_mask_parallel", "sync", "softmax_layout", "sink"}) {
+    for (const char* name :
+         {"head_num", "input_layout", "pse", "padding_mask", "atten_mask", "keep_prob", "pre_tockens", "next_tockens",
+          "inner_precise", "prefix", "actual_seq_qlen", "actual_seq_kvlen", "sparse_mode", "gen_mask_parallel", "sync",
+          "softmax_layout", "sink"}) {
       context->saved_data[name] = arguments[static_cast<size_t>(*op.schema().argumentIndexWithName(name))];
     }
     context->saved_data["scale_value"] = arguments[static_cast<size_t>(*op.schema().argumentIndexWithName("scale"))];
@@ -181,8 +185,8 @@ void fusion_attention_with_history(const c10::OperatorHandle& op, Stack* stack) 
   const size_t count = op.schema().arguments().size();
   std::vector<IValue> arguments(stack->end() - static_cast<std::ptrdiff_t>(count), stack->end());
   torch::jit::drop(*stack, count);
-  const variable_list results = FusionAttention::apply(arguments[0].toTensor(), arguments[1].toTensor(),
-                                                       arguments[2].toTensor(), op, arguments);
+  const variable_list results =
+      FusionAttention::apply(arguments[0].toTensor(), arguments[1].toTensor(), arguments[2].toTensor(), op, arguments);
   for (const Tensor& result : results) stack->emplace_back(result);
   for (int i = 0; i < 3; ++i) stack->emplace_back(int64_t{0});
 }
@@ -235,15 +239,17 @@ void define_training_operators(torch::Library& npu) {
       "Tensor? pse=None, Tensor? padding_mask=None, Tensor? atten_mask=None, Tensor? softmax_max=None, Tensor? "
       "softmax_sum=None, Tensor? softmax_in=None, Tensor? attention_in=None, float scale_value=1., float keep_prob=1., "
       "int pre_tockens=2147483647, int next_tockens=2147483647, int inner_precise=0, int seed=0, int offset=0, int "
-      "numels=0, int[]? prefix=None, int[]? actual_seq_qlen=None, int[]? actual_seq_kvlen=None, int sparse_mode=0, bool "
-      "gen_mask_parallel=True, bool sync=False, str softmax_layout=\"\", Tensor? sink=None) -> (Tensor, Tensor, Tensor, "
+      "numels=0, int[]? prefix=None, int[]? actual_seq_qlen=None, int[]? actual_seq_kvlen=None, int sparse_mode=0, "
+      "bool "
+      "gen_mask_parallel=True, bool sync=False, str softmax_layout=\"\", Tensor? sink=None) -> (Tensor, Tensor, "
+      "Tensor, "
       "Tensor, Tensor)");
   npu.impl("npu_fusion_attention_grad", c10::DispatchKey::PrivateUse1, kernel<&fusion_attention_grad>());
 }
 
 std::unique_ptr<torch::Library> vendor_kernels_of_libtorch() {
-  auto aten = std::make_unique<torch::Library>(torch::Library::IMPL, "aten", c10::DispatchKey::PrivateUse1, __FILE__,
-                                               __LINE__);
+  auto aten =
+      std::make_unique<torch::Library>(torch::Library::IMPL, "aten", c10::DispatchKey::PrivateUse1, __FILE__, __LINE__);
   aten->impl("_fused_adamw_", kernel<&fused_adam_w>());
   return aten;
 }
