@@ -54,9 +54,9 @@ void composition(const AdamWTensors& t, const AdamWStep& s) {
 void adam_w(const AdamWTensors& t, const AdamWStep& s) {
   const size_t count = t.parameters.size();
   if (t.gradients.size() != count || t.exp_avgs.size() != count || t.exp_avg_sqs.size() != count ||
-      t.steps.size() != count || (!t.averages.empty() && t.averages.size() != count)) {
+      t.steps.size() != count) {
     fail(ErrorKind::internal, "adam_w: ", count, " parameters, ", t.gradients.size(), " gradients, ", t.exp_avgs.size(),
-         " and ", t.exp_avg_sqs.size(), " moments, ", t.steps.size(), " steps, ", t.averages.size(), " averages");
+         " and ", t.exp_avg_sqs.size(), " moments, ", t.steps.size(), " steps");
   }
   if (count == 0) return;
   const at::NoGradGuard no_grad;
@@ -66,7 +66,6 @@ void adam_w(const AdamWTensors& t, const AdamWStep& s) {
   } else {
     composition(t, s);
   }
-  if (!t.averages.empty()) at::_foreach_lerp_(t.averages, t.parameters, 1 - s.average_decay);
 }
 
 }  // namespace glmimage::kernels
