@@ -1,7 +1,11 @@
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,7 +14,10 @@
 #include "cli/train_settings.h"
 #include "core/device.h"
 #include "core/error.h"
+#include "core/launch.h"
 #include "core/memory.h"
+#include "core/threads.h"
+#include "train/distributed/process_group.h"
 #include "train/stages/assemble.h"
 #include "train/stages/stages.h"
 
@@ -30,6 +37,8 @@ constexpr const char* kFooter = R"(Examples:
   glm-image train dit --list-settings
   glm-image train dit --config runs/dit/config.json --set precision=bfloat16 --set recompute=true --out runs/dit-2 …
   glm-image train ar --resume runs/ar --out runs/ar-long --steps 7000 …
+
+  torchrun --no-python --nproc-per-node 4 glm-image train dit … --set accumulate=4 --set distributed.sharding=zero2
 
 A run that is stopped (Ctrl-C, SIGTERM, a power cut) goes on with the same command. 'assemble' trains nothing: it puts
 the results together as a checkpoint. Settings come from the stage's defaults, then --config, then --set and flags.)";
@@ -116,6 +125,30 @@ train::Resume parse_resume(const std::string& text) {
   return {.from = train::Resume::From::folder, .folder = text};
 }
 
+// "cuda" and "npu" without a number: of the processes on one machine, each its own.
+DeviceSpec device_of(const TrainCommand& command, const std::optional<Launch>& launch) {
+  DeviceSpec spec = parse_device(command.device);
+  if (launch && !spec.device.is_cpu() && command.device.find(':') == std::string::npos) {
+    spec.device.set_index(static_cast<c10::DeviceIndex>(launch->local_rank));
+  }
+  return spec;
+}
+
+// The processes of one machine share its cores, unless they were told how many threads to use.
+int threads_of(const TrainCommand& command, const std::optional<Launch>& launch) {
+  const bool told = command.threads != 0 || std::getenv("OMP_NUM_THREADS");
+  if (!launch || told) return command.threads;
+  return std::max(1, default_threads() / static_cast<int>(launch->local_size));
+}
+
+std::shared_ptr<train::ProcessGroup> group_of(const std::optional<Launch>& launch, const train::StageOptions& options) {
+  if (!launch) return nullptr;
+  const double seconds = options.config.distributed.timeout;
+  return train::ProcessGroup::open(
+      *launch, {.device = options.device,
+                .timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds))});
+}
+
 int train_stage(const TrainCommand& command) {
   train::StageOptions options{.config = settings_of(command.stage, command.settings),
                               .out = command.out,
@@ -127,9 +160,12 @@ int train_stage(const TrainCommand& command) {
   refuse_unread_settings(options.config);
   watch_interrupts(Patience::steady);
   keep_freed_memory();
-  set_threads(command.threads);
-  options.device = open_device(parse_device(command.device));
+  const std::optional<Launch> launch = launch_from_environment();
+  set_threads(threads_of(command, launch));
+  options.device = open_device(device_of(command, launch));
+  options.group = group_of(launch, options);
   stages().at(command.stage)(options);
+  if (options.group) options.group->agree("", "the others to finish");  // rank 0 keeps the place where they meet
   return 0;
 }
 

@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <filesystem>
+#include <memory>
 
 #include "train/config/train_config.h"
+#include "train/distributed/process_group.h"
 
 namespace glmimage::train {
 
@@ -29,6 +31,11 @@ struct StageOptions {
   Resume resume;
   at::Device device = at::Device(at::kCPU);
   const std::atomic<bool>* stop = nullptr;  // set by a signal: save and return
+  // The processes that train together, all given the same options; null: this one alone. Rank 0 alone writes files,
+  // but for caches and its pieces of a saved state, and alone speaks.
+  std::shared_ptr<ProcessGroup> group = nullptr;
+
+  bool first() const { return !group || group->first(); }
 };
 
 }  // namespace glmimage::train

@@ -138,16 +138,16 @@ TEST(AdamW, AGradientThatIsNotFiniteChangesNothing) {
     optimiser.step(0.01);
     const at::Tensor before = toy.matrix.detach().clone(), vector_before = toy.vector.detach().clone();
     NamedTensors state;
-    for (const auto& [name, tensor] : optimiser.state()) state.emplace_back(name, tensor.clone());
+    for (const TensorPiece& piece : optimiser.state()) state.emplace_back(piece.name, piece.values.clone());
     toy.set_gradients(1, 0.1);
     toy.vector.mutable_grad()[2] = bad;
     EXPECT_TRUE(optimiser.step(0.01).skipped);
     EXPECT_TRUE(at::equal(toy.matrix, before));
     EXPECT_TRUE(at::equal(toy.vector, vector_before));
     EXPECT_FALSE(toy.matrix.grad().defined());
-    const NamedTensors after = optimiser.state();
+    const std::vector<TensorPiece> after = optimiser.state();
     for (size_t i = 0; i < state.size(); ++i)
-      EXPECT_TRUE(at::equal(after[i].second, state[i].second)) << state[i].first;
+      EXPECT_TRUE(at::equal(after[i].values, state[i].second)) << state[i].first;
   }
 }
 
@@ -166,14 +166,14 @@ TEST(AdamW, ASavedStateGoesOnBitForBit) {
     a.step(0.01);
   }
   std::filesystem::create_directories(file.parent_path());
-  write_safetensors(file, a.state());
+  write_whole(file.parent_path(), file.stem(), a.state());
   AdamW b(resumed.list(), {});
   {
     at::NoGradGuard no_grad;
     resumed.matrix.copy_(straight.matrix);
     resumed.vector.copy_(straight.vector);
   }
-  b.load_state(SafetensorsFile::open(file));
+  b.load_state(SavedTensors::open(file.parent_path(), file.stem()));
   for (int64_t step = 3; step < 6; ++step) {
     straight.set_gradients(step, 0.3);
     resumed.set_gradients(step, 0.3);
@@ -206,14 +206,14 @@ TEST(WarmupConstant, RisesAndStays) {
 
 TEST(Ema, FollowsTheFormulaAndRampsUp) {
   at::Tensor value = at::full({2}, 1.0, at::kFloat);
-  Ema ema({{"value", &value, {2}, Init::ones()}}, 0.9);
+  Ema ema(ParameterList{{"value", &value, {2}, Init::ones()}}, 0.9);
   double shadow = 1.0;
   for (int64_t step = 0; step < 200; ++step) {
     value.fill_(static_cast<double>(step));
     ema.update(step);
     const double decay = std::min(0.9, (1.0 + static_cast<double>(step)) / (10.0 + static_cast<double>(step)));
     shadow = decay * shadow + (1 - decay) * static_cast<double>(step);
-    EXPECT_NEAR(ema.state()[0].second[0].item<double>(), shadow, 1e-4 * (1 + shadow));
+    EXPECT_NEAR(ema.state()[0].values[0].item<double>(), shadow, 1e-4 * (1 + shadow));
   }
   EXPECT_EQ(value[0].item<double>(), 199.0);  // the module is untouched until the end
   ema.apply();
@@ -222,7 +222,7 @@ TEST(Ema, FollowsTheFormulaAndRampsUp) {
 
 TEST(Ema, DecayZeroKeepsNothing) {
   at::Tensor value = at::full({2}, 1.0, at::kFloat);
-  Ema ema({{"value", &value, {2}, Init::ones()}}, 0);
+  Ema ema(ParameterList{{"value", &value, {2}, Init::ones()}}, 0);
   value.fill_(7);
   ema.update(0);
   ema.swap();
@@ -233,23 +233,23 @@ TEST(Ema, DecayZeroKeepsNothing) {
 
 TEST(Ema, SwapsThereAndBack) {
   at::Tensor value = at::full({2}, 0.1, at::kFloat);
-  Ema ema({{"value", &value, {2}, Init::ones()}}, 0.9);
+  Ema ema(ParameterList{{"value", &value, {2}, Init::ones()}}, 0.9);
   value.fill_(0.3);
-  const at::Tensor weights = value.clone(), average = ema.state()[0].second.clone();
+  const at::Tensor weights = value.clone(), average = ema.state()[0].values.clone();
   ema.swap();
   EXPECT_TRUE(at::equal(value, average));
   ema.swap();
   EXPECT_TRUE(at::equal(value, weights));
-  EXPECT_TRUE(at::equal(ema.state()[0].second, average));
+  EXPECT_TRUE(at::equal(ema.state()[0].values, average));
 }
 
 TEST(Ema, StateGoesThroughAFile) {
   const std::filesystem::path file = fresh_folder("optimiser") / "ema_state.safetensors";
   at::Tensor a = at::full({2}, 1.5, at::kFloat), b = at::full({2}, 4.0, at::kFloat);
   std::filesystem::create_directories(file.parent_path());
-  write_safetensors(file, Ema({{"value", &a, {2}, Init::ones()}}, 0.9).state());
-  Ema ema({{"value", &b, {2}, Init::ones()}}, 0.9);
-  ema.load_state(SafetensorsFile::open(file));
+  write_whole(file.parent_path(), file.stem(), Ema(ParameterList{{"value", &a, {2}, Init::ones()}}, 0.9).state());
+  Ema ema(ParameterList{{"value", &b, {2}, Init::ones()}}, 0.9);
+  ema.load_state(SavedTensors::open(file.parent_path(), file.stem()));
   ema.apply();
   EXPECT_TRUE(at::equal(a, b));
 }

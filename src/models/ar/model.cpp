@@ -142,12 +142,14 @@ at::Tensor ArModel::run(at::Tensor x, const Rope& rope, const ArContext& context
     const int64_t number = static_cast<int64_t>(i);
     if (activations == Activations::keep) {
       x = layers[i](x, rope, context, number);  // (B, T, D)
+      turn.made(x);
       continue;
     }
     const Block layer = [this, rope, context, number](const std::vector<at::Tensor>& in) -> std::vector<at::Tensor> {
       return {layers[static_cast<size_t>(number)](in[0], rope, context, number)};
     };
     x = run_block(activations, layer, {x})[0];  // (B, T, D)
+    turn.made(x);
   }
   return norm(x);
 }

@@ -167,6 +167,8 @@ at::Tensor DitModel::step(const at::Tensor& latents, const at::Tensor& timestep,
     if (references) context.references = &references->blocks[i];
     const bool last = i + 1 == transformer_blocks.size();
     h = transformer_blocks[i].run(h, e, context, last ? GlyphOutput::drop : GlyphOutput::keep, options.activations);
+    turn.made(h.image);
+    turn.made(h.glyphs);
   }
   if (options.blocks) options.blocks->computed(h.image);
   return finish(h.image, e, prepared.grid);
@@ -186,9 +188,13 @@ void DitModel::write_references(const DitInput& input, ReferenceCache& reference
     const LayerTurn turn(listener, i);
     context.written = &pass[i];
     h = transformer_blocks[i].run(h, e, context, GlyphOutput::keep, activations);
+    turn.made(h.image);
+    turn.made(h.glyphs);
   }
   const LayerTurn turn(listener, transformer_blocks.size() - 1);
   pass.back() = transformer_blocks.back().keys_and_values(h, e, context);
+  turn.made(pass.back().k);
+  turn.made(pass.back().v);
   references.append(std::move(pass));
 }
 

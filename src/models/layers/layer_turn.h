@@ -1,5 +1,7 @@
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include <cstddef>
 
 namespace glmimage {
@@ -10,10 +12,12 @@ class LayerListener {
  public:
   virtual ~LayerListener() = default;
   virtual void before(size_t layer) = 0;
+  // What the layer made (any may be undefined), before after(): its gradients come first in the layer's backward pass.
+  virtual void made(size_t /*layer*/, const at::Tensor& /*output*/) {}
   virtual void after(size_t layer) noexcept = 0;
 };
 
-// Lasts as long as one layer runs. Nobody listens where all weights are in memory, as while training.
+// Lasts as long as one layer runs. Nobody listens where all weights are in memory.
 class LayerTurn {
  public:
   LayerTurn(LayerListener* listener, size_t layer) : listener_(listener), layer_(layer) {
@@ -24,6 +28,10 @@ class LayerTurn {
   }
   LayerTurn(const LayerTurn&) = delete;
   LayerTurn& operator=(const LayerTurn&) = delete;
+
+  void made(const at::Tensor& output) const {
+    if (listener_ && output.defined()) listener_->made(layer_, output);
+  }
 
  private:
   LayerListener* listener_;

@@ -118,6 +118,7 @@ at::Tensor VisionTower::operator()(const at::Tensor& patches, Grid grid, Activat
       return {block(in[0])};
     };
     x = run_block(activations, run, {x})[0];
+    turn.made(x);
   }
   return x;
 }

@@ -60,6 +60,12 @@ void add_optimiser_fields(FieldList& list, AdamWOptions& o) {
   list.add("optimiser.max_grad_norm", o.max_grad_norm, "gradients are clipped to it; 0: never", 0, kLarge);
 }
 
+void add_distributed_fields(FieldList& list, DistributedSettings& d) {
+  list.add_choice("distributed.sharding", d.sharding, "among processes: none, zero1, zero2 or zero3");
+  list.add("distributed.bucket_mib", d.bucket_mib, "MiB of gradients that are sent together", 0.001, 4096);
+  list.add("distributed.timeout", d.timeout, "seconds until a process that does not answer ends the run", 1, 1e6);
+}
+
 void add_stage_fields(FieldList& list, TrainConfig& c) {
   const auto weight = [&](const char* name, double& value, const char* help) {
     list.add(name, value, help, 0, kLarge);
@@ -114,6 +120,10 @@ const std::vector<std::pair<const char*, Schedule>> EnumNames<Schedule>::names =
                                                                                   {"constant", Schedule::constant}};
 const std::vector<std::pair<const char*, Precision>> EnumNames<Precision>::names = {{"float32", Precision::float32},
                                                                                     {"bfloat16", Precision::bfloat16}};
+const std::vector<std::pair<const char*, Sharding>> EnumNames<Sharding>::names = {{"none", Sharding::none},
+                                                                                  {"zero1", Sharding::zero1},
+                                                                                  {"zero2", Sharding::zero2},
+                                                                                  {"zero3", Sharding::zero3}};
 const std::vector<std::pair<const char*, Density>> EnumNames<Density>::names = {
     {"towards_noise", Density::towards_noise}, {"uniform", Density::uniform}, {"logit_normal", Density::logit_normal}};
 
@@ -137,6 +147,7 @@ FieldList TrainConfig::fields() {
   FieldList list;
   add_run_fields(list, *this);
   add_optimiser_fields(list, optimiser);
+  add_distributed_fields(list, distributed);
   data_config.add_fields(list, "data_config.");
   add_stage_fields(list, *this);
   return list;
@@ -165,7 +176,8 @@ std::vector<std::string> settings_that_differ(TrainConfig a, TrainConfig b) {
   static const std::set<std::string> free = {
       "steps",    "save_every", "keep_last",        "log_every", "held_out_every", "sample_every",
       "prompts",  "workers",    "skipped_in_a_row", "cache",     "spike",          "learning_rate",
-      "schedule", "warmup",     "final_rate",       "recompute"};
+      "schedule", "warmup",     "final_rate",       "recompute", "distributed.sharding",
+      "distributed.bucket_mib", "distributed.timeout"};
   const FieldList left = a.fields(), right = b.fields();
   std::vector<std::string> out;
   for (size_t i = 0; i < left.fields().size(); ++i) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "train/config/distributed_settings.h"
 #include "train/config/fields.h"
 #include "train/data/data_config.h"
 #include "train/optim/adam_w.h"
@@ -82,6 +83,7 @@ struct TrainConfig {
   Precision precision = Precision::float32;
   bool recompute = false;  // blocks are computed again in the backward pass instead of kept: less memory, more time
   int64_t skipped_in_a_row = 10;  // updates with non-finite gradients that end the run
+  DistributedSettings distributed;
   double spike = 6;               // losses this many deviations above their late mean are called out; 0: never
 
   std::vector<std::string> data = {"synthetic"};  // --data

@@ -18,37 +18,51 @@
 
 namespace glmimage::train {
 
-AdamW::AdamW(const ParameterList& parameters, AdamWOptions options) : options_(options), groups_(2) {
-  groups_[0].weight_decay = options.weight_decay;
+std::vector<TensorPiece> whole_parameters(const ParameterList& parameters) {
+  std::vector<TensorPiece> pieces;
   for (const Parameter& p : parameters) {
     p.tensor->requires_grad_(true);
-    Group& group = groups_[p.shape.size() >= 2 ? 0 : 1];
-    at::Tensor zeros = at::zeros_like(p.tensor->detach());
-    group.slots.push_back({p.name, *p.tensor, zeros, zeros.clone(), at::zeros({}, zeros.options().dtype(at::kFloat))});
+    pieces.push_back({p.name, *p.tensor, p.shape});
+  }
+  return pieces;
+}
+
+AdamW::AdamW(const std::vector<TensorPiece>& pieces, AdamWOptions options) : options_(options), groups_(2) {
+  groups_[0].weight_decay = options.weight_decay;
+  for (const TensorPiece& piece : pieces) {
+    Group& group = groups_[piece.shape.size() >= 2 ? 0 : 1];
+    at::Tensor zeros = at::zeros_like(piece.values.detach());
+    group.slots.push_back({piece, zeros, zeros.clone(), at::zeros({}, zeros.options().dtype(at::kFloat))});
   }
 }
 
-UpdateReport AdamW::step(double lr, double gradient_scale) {
+double AdamW::norm_of(const std::vector<at::Tensor>& gradients, const SumOverAll& sum_of_squares) const {
+  if (gradients.empty() && !sum_of_squares) fail(ErrorKind::internal, "an optimiser step without gradients");
+  const double here = gradients.empty() ? 0 : at::stack(at::_foreach_norm(gradients)).norm().item<double>();
+  return sum_of_squares ? std::sqrt(sum_of_squares(here * here)) : here;
+}
+
+UpdateReport AdamW::step(double lr, double gradient_scale, const SumOverAll& sum_of_squares) {
   at::NoGradGuard no_grad;
   std::vector<at::Tensor> all_grads;
   for (Group& group : groups_) {
     for (Slot& slot : group.slots) {
-      if (slot.parameter.grad().defined()) all_grads.push_back(slot.parameter.grad());
+      if (slot.piece.values.grad().defined()) all_grads.push_back(slot.piece.values.grad());
     }
   }
-  if (all_grads.empty()) fail(ErrorKind::internal, "an optimiser step without gradients");
-  if (gradient_scale != 1) at::_foreach_mul_(all_grads, gradient_scale);
-  const double norm = at::stack(at::_foreach_norm(all_grads)).norm().item<double>();
+  if (gradient_scale != 1 && !all_grads.empty()) at::_foreach_mul_(all_grads, gradient_scale);
+  const double norm = norm_of(all_grads, sum_of_squares);
   const bool finite = std::isfinite(norm);
-  if (finite && options_.max_grad_norm > 0 && norm > options_.max_grad_norm) {
+  if (finite && options_.max_grad_norm > 0 && norm > options_.max_grad_norm && !all_grads.empty()) {
     at::_foreach_mul_(all_grads, options_.max_grad_norm / (norm + 1e-6));
   }
   for (Group& group : groups_) {
     std::vector<at::Tensor> parameters, grads, exp_avgs, exp_avg_sqs, steps;
     for (Slot& slot : group.slots) {
-      if (!slot.parameter.grad().defined()) continue;
-      parameters.push_back(slot.parameter);
-      grads.push_back(slot.parameter.grad());
+      const at::Tensor& values = slot.piece.values;
+      if (!values.grad().defined()) continue;
+      parameters.push_back(values);
+      grads.push_back(values.grad());
       exp_avgs.push_back(slot.exp_avg);
       exp_avg_sqs.push_back(slot.exp_avg_sq);
       slot.step += finite ? 1 : 0;
@@ -58,29 +72,31 @@ UpdateReport AdamW::step(double lr, double gradient_scale) {
       at::_fused_adamw_(parameters, grads, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, lr, options_.beta1,
                         options_.beta2, group.weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false);
     }
-    for (Slot& slot : group.slots) slot.parameter.mutable_grad() = at::Tensor();
+    for (Slot& slot : group.slots) slot.piece.values.mutable_grad() = at::Tensor();
   }
   return {norm, !finite};
 }
 
-NamedTensors AdamW::state() const {
-  NamedTensors out;
+std::vector<TensorPiece> AdamW::state() const {
+  std::vector<TensorPiece> out;
   for (const Group& group : groups_) {
     for (const Slot& slot : group.slots) {
-      out.emplace_back(slot.name + ".exp_avg", slot.exp_avg);
-      out.emplace_back(slot.name + ".exp_avg_sq", slot.exp_avg_sq);
-      out.emplace_back(slot.name + ".step", slot.step);
+      const auto& [name, values, shape, offset] = slot.piece;
+      out.push_back({name + ".exp_avg", slot.exp_avg, shape, offset});
+      out.push_back({name + ".exp_avg_sq", slot.exp_avg_sq, shape, offset});
+      if (offset == 0) out.push_back({name + ".step", slot.step, {}});  // pieces of one parameter count alike
     }
   }
   return out;
 }
 
-void AdamW::load_state(const SafetensorsFile& file) {
+void AdamW::load_state(const SavedTensors& saved) {
   for (Group& group : groups_) {
     for (Slot& slot : group.slots) {
-      slot.exp_avg.copy_(file.tensor(slot.name + ".exp_avg"));
-      slot.exp_avg_sq.copy_(file.tensor(slot.name + ".exp_avg_sq"));
-      slot.step.copy_(file.tensor(slot.name + ".step"));
+      const auto& [name, values, shape, offset] = slot.piece;
+      saved.read({name + ".exp_avg", slot.exp_avg, shape, offset});
+      saved.read({name + ".exp_avg_sq", slot.exp_avg_sq, shape, offset});
+      saved.read({name + ".step", slot.step, {}});
     }
   }
 }
@@ -95,12 +111,12 @@ double warmup_constant(int64_t step, int64_t warmup, double peak) {
   return step < warmup ? peak * static_cast<double>(step + 1) / static_cast<double>(warmup) : peak;
 }
 
-Ema::Ema(const ParameterList& parameters, double decay) : decay_(decay) {
+Ema::Ema(const std::vector<TensorPiece>& pieces, double decay) : decay_(decay) {
   if (decay == 0) return;
-  for (const Parameter& p : parameters) {
-    names_.push_back(p.name);
-    parameters_.push_back(p.tensor->detach());
-    shadows_.push_back(p.tensor->detach().clone());
+  for (const TensorPiece& piece : pieces) {
+    pieces_.push_back(piece);
+    parameters_.push_back(piece.values.detach());
+    shadows_.push_back(piece.values.detach().clone());
   }
 }
 
@@ -111,24 +127,24 @@ void Ema::update(int64_t step) {
   at::_foreach_lerp_(shadows_, parameters_, 1.0 - decay);
 }
 
-NamedTensors Ema::state() const {
-  NamedTensors out;
-  for (size_t i = 0; i < names_.size(); ++i) out.emplace_back(names_[i], shadows_[i]);
+std::vector<TensorPiece> Ema::state() const {
+  std::vector<TensorPiece> out = pieces_;
+  for (size_t i = 0; i < out.size(); ++i) out[i].values = shadows_[i];
   return out;
 }
 
-void Ema::load_state(const SafetensorsFile& file) {
-  for (size_t i = 0; i < names_.size(); ++i) shadows_[i].copy_(file.tensor(names_[i]));
+void Ema::load_state(const SavedTensors& saved) {
+  for (const TensorPiece& piece : state()) saved.read(piece);
 }
 
 void Ema::apply() const {
   at::NoGradGuard no_grad;
-  for (size_t i = 0; i < names_.size(); ++i) parameters_[i].copy_(shadows_[i]);
+  for (size_t i = 0; i < shadows_.size(); ++i) parameters_[i].copy_(shadows_[i]);
 }
 
 void Ema::swap() {
   at::NoGradGuard no_grad;
-  for (size_t i = 0; i < names_.size(); ++i) {
+  for (size_t i = 0; i < shadows_.size(); ++i) {
     const at::Tensor weights = parameters_[i].clone();
     parameters_[i].copy_(shadows_[i]);
     shadows_[i].copy_(weights);

@@ -2,9 +2,12 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <functional>
 #include <vector>
 
 #include "core/parameters.h"
+#include "train/optim/tensor_piece.h"
+#include "train/state/saved_tensors.h"
 
 namespace glmimage::train {
 
@@ -22,24 +25,32 @@ struct UpdateReport {
   bool skipped = false;  // a gradient was not finite: nothing was changed
 };
 
+// The listed parameters as they are, from now on requiring gradients.
+std::vector<TensorPiece> whole_parameters(const ParameterList& parameters);
+
+// The sum over all processes of what each has of a sum.
+using SumOverAll = std::function<double(double here)>;
+
 // AdamW (Loshchilov and Hutter 2019) by LibTorch's fused kernel over float32 masters, in two groups: with and without
-// weight decay. The parameters are the very tensors of the modules.
+// weight decay. The values are the very tensors of the modules, or pieces of them.
 class AdamW {
  public:
-  AdamW(const ParameterList& parameters, AdamWOptions options);
+  AdamW(const ParameterList& parameters, AdamWOptions options) : AdamW(whole_parameters(parameters), options) {}
+  AdamW(const std::vector<TensorPiece>& pieces, AdamWOptions options);
 
-  // Applies one update with learning rate `lr` from the parameters' .grad times `gradient_scale`, then drops the
-  // gradients.
-  UpdateReport step(double lr, double gradient_scale = 1);
-  // Moments and step count under "<name>.exp_avg", "<name>.exp_avg_sq", "step": what a resume needs.
-  NamedTensors state() const;
-  void load_state(const SafetensorsFile& file);
+  // Applies one update with learning rate `lr` from the values' .grad times `gradient_scale`, then drops the gradients.
+  // The norm is that of the gradients here; with `sum_of_squares`, which all processes call, of the gradients of all.
+  UpdateReport step(double lr, double gradient_scale = 1, const SumOverAll& sum_of_squares = nullptr);
+  // Moments and step count under "<name>.exp_avg", "<name>.exp_avg_sq", "<name>.step": what a resume needs.
+  std::vector<TensorPiece> state() const;
+  void load_state(const SavedTensors& saved);
 
  private:
   struct Slot {
-    std::string name;
-    at::Tensor parameter, exp_avg, exp_avg_sq, step;
+    TensorPiece piece;
+    at::Tensor exp_avg, exp_avg_sq, step;
   };
+  double norm_of(const std::vector<at::Tensor>& gradients, const SumOverAll& sum_of_squares) const;
   struct Group {
     double weight_decay = 0;
     std::vector<Slot> slots;
@@ -57,11 +68,12 @@ double warmup_constant(int64_t step, int64_t warmup, double peak);
 // nothing and does nothing: the weights are their own average.
 class Ema {
  public:
-  Ema(const ParameterList& parameters, double decay);
+  Ema(const ParameterList& parameters, double decay) : Ema(whole_parameters(parameters), decay) {}
+  Ema(const std::vector<TensorPiece>& pieces, double decay);
   // The decay ramps up as (1 + step)/(10 + step) so that early averages forget the random start.
   void update(int64_t step);
-  NamedTensors state() const;
-  void load_state(const SafetensorsFile& file);
+  std::vector<TensorPiece> state() const;
+  void load_state(const SavedTensors& saved);
   // Puts the averages into the modules (at the end, for export).
   void apply() const;
   // Exchanges averages and parameters, bit for bit; twice is nothing.
@@ -69,7 +81,7 @@ class Ema {
 
  private:
   double decay_;
-  std::vector<std::string> names_;
+  std::vector<TensorPiece> pieces_;
   std::vector<at::Tensor> parameters_, shadows_;
 };
 

@@ -9,7 +9,6 @@
 #include "pipeline/prior.h"
 #include "text/chat_template.h"
 #include "train/data/content_hash.h"
-#include "train/data/prefetch.h"
 #include "train/random.h"
 #include "train/run.h"
 #include "train/stages/ar_sequences.h"
@@ -51,12 +50,14 @@ struct StartedModel {
 // vocabulary; a run that goes on refuses others, as the embeddings it saved would belong to other words.
 ArConfig learn_vocabulary(const StageOptions& options, const Beginning& beginning, const Preset& preset,
                           const DataSet& data, Foundations& foundations) {
-  const fs::path made = options.out / "vocabulary.part";
+  // Every process learns it, rank 0's is kept.
+  const fs::path made =
+      options.out / (options.group ? concat("vocabulary-", options.group->rank(), ".part") : "vocabulary.part");
   const ArConfig config = write_text_parts(made, preset, captions_to_learn(data));
   foundations["vocabulary of its captions"] = hex(hash_text(text_of(made / "processor" / "tokenizer.json")));
   try {
     check_foundations(beginning, foundations);
-    copy_text_parts(made, options.out / "final");
+    if (options.first()) copy_text_parts(made, options.out / "final");
   } catch (...) {
     fs::remove_all(made);
     throw;
@@ -77,10 +78,11 @@ std::unique_ptr<StartedModel> start(const StageOptions& options, const Beginning
     weights = init_part(options.init, "vision_language_encoder");
     if (adapter) {
       processor = options.init / "processor";
-    } else {
+    } else if (options.first()) {
       copy_text_parts(options.init, final_folder);
     }
   }
+  everywhere(options, true);  // rank 0 has written the processor
   std::unique_ptr<StartedModel> out(
       new StartedModel{ArModel(config), ChatTemplate::open(processor, control_ids(config)), {}});
   ParameterList list;
@@ -116,7 +118,7 @@ void train_ar(const StageOptions& options) {
   const std::unique_ptr<StartedModel> started = start(options, beginning, preset, data, foundations);
   ArModel& model = started->model;
   const EncodedData encoded(data, std::move(tokens), nullptr, encoded_options(options));
-  if (!encoded.complete()) return;
+  if (!everywhere(options, encoded.complete())) return;
 
   const auto pass_of = [&](const EncodedBatch& batch) -> Pass {
     const SequenceBatch sequences =
@@ -124,9 +126,12 @@ void train_ar(const StageOptions& options) {
     return {.loss = sequence_loss(model, sequences, activations_of(config)), .weight = target_weight(sequences)};
   };
   const auto held_out = [&] { return held_out_loss(data, encoded, pass_of); };
-  Run run(options, beginning, {.trained = started->trained, .foundations = foundations, .held_out = held_out});
-  Prefetch<EncodedBatch> batches([&](int64_t pass) { return encoded.batch(pass); }, run.first_pass(), run.end_pass(), 3,
-                                 static_cast<size_t>(config.workers));
+  Run run(options, beginning,
+          {.trained = started->trained,
+           .foundations = foundations,
+           .stacks = {{"model.language_model.layers", &model.listener}},
+           .held_out = held_out});
+  auto batches = run.prefetch<EncodedBatch>([&](int64_t pass) { return encoded.batch(pass); });
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     run.log(step, run.update(step, [&](int64_t) -> Pass {
       Pass pass = pass_of(batches.next());
@@ -139,6 +144,7 @@ void train_ar(const StageOptions& options) {
   run.apply_ema();
   run.note_held_out();
   finish_data(options, data);
+  if (!options.first()) return;
   ParameterList list;
   model.list(list);
   if (config.lora.rank > 0) {

@@ -29,6 +29,10 @@ void CodeHistory::add(const at::Tensor& ids, const at::Tensor& z) {
   filled.fill_(std::min<double>(static_cast<double>(room), filled.item<double>() + static_cast<double>(z.size(0))));
 }
 
+void CodeHistory::add_all(const std::vector<at::Tensor>& ids, const std::vector<at::Tensor>& z) {
+  for (size_t i = 0; i < ids.size(); ++i) add(ids[i].to(uses.device()), z[i].to(recent.device()));
+}
+
 int64_t CodeHistory::restart_dead_codes(VisualTokenizer& model, at::Generator random) {
   at::NoGradGuard no_grad;
   const at::Tensor dead = (uses < 0.5).nonzero().flatten();  // (k)

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <vector>
 
 #include "core/parameters.h"
 #include "models/visual_tokenizer/visual_tokenizer.h"
@@ -16,6 +17,8 @@ struct CodeHistory {
   ParameterList buffers();
   // ids (B, n) int64, z (B·n, code_dim).
   void add(const at::Tensor& ids, const at::Tensor& z);
+  // The same of several passes, one after the other; on any device.
+  void add_all(const std::vector<at::Tensor>& ids, const std::vector<at::Tensor>& z);
   // Codes nobody chose lately move to late features, so that the whole codebook works. Returns how many.
   int64_t restart_dead_codes(VisualTokenizer& model, at::Generator random);
 

@@ -3,7 +3,6 @@
 #include "models/dit/model.h"
 #include "models/glyph/encoder.h"
 #include "models/lora/lora.h"
-#include "train/data/prefetch.h"
 #include "train/losses/flow_loss.h"
 #include "train/random.h"
 #include "train/run.h"
@@ -91,6 +90,18 @@ void check_fit(const TokenEncoder& tokens, const LatentEncoder& latents, const D
   agree("latent channels of the VAE", latents.config().latent_channels, dit.in_channels);
 }
 
+// Reference pictures go through the transformer before the picture, and zero3 wants all processes to run the same layers
+// in the same order.
+void check_references(const StageOptions& options, const DataSet& data) {
+  if (!options.group || options.config.distributed.sharding != Sharding::zero3) return;
+  for (int64_t record = 1; record < data.size(); ++record) {
+    if (data.shapes(record).size() == data.shapes(0).size()) continue;
+    fail(ErrorKind::usage, "distributed.sharding=zero3 needs pictures with equally many references, and this data has ",
+         data.shapes(0).size() - 1, " and ", data.shapes(record).size() - 1,
+         ": train them apart, or with distributed.sharding=zero2");
+  }
+}
+
 void write_result(const StageOptions& options, FlowModel& model) {
   const fs::path folder = options.out / "final";
   if (options.config.lora.rank > 0) {
@@ -119,9 +130,10 @@ void train_dit(const StageOptions& options) {
   const Foundations foundations =
       foundations_of(options, "transformer", {{"tokenizer", tokens->key()}, {"vae", vae.key()}});
   check_foundations(beginning, foundations);
+  check_references(options, data);
   const std::unique_ptr<StartedModel> started = start(options, preset);
   const EncodedData encoded(data, std::move(tokens), std::move(latents), encoded_options(options));
-  if (!encoded.complete()) return;
+  if (!everywhere(options, encoded.complete())) return;
 
   const auto pass_of = [&](const EncodedBatch& batch, uint64_t noise_seed) -> Pass {
     return {.loss = flow_loss(started->model, batch.to(options.device), config.dit, make_generator(noise_seed),
@@ -138,11 +150,12 @@ void train_dit(const StageOptions& options) {
   std::optional<DitSamples> samples;
   if (config.sample_every > 0) samples.emplace(options, preset, data, encoded, vae);
   Run run(options, beginning,
-          {.trained = started->trained, .foundations = foundations, .held_out = held_out, .samples = [&] {
-             return samples->draw(started->model);
-           }});
-  Prefetch<EncodedBatch> batches([&](int64_t pass) { return encoded.batch(pass); }, run.first_pass(), run.end_pass(), 3,
-                                 static_cast<size_t>(config.workers));
+          {.trained = started->trained,
+           .foundations = foundations,
+           .stacks = {{"transformer_blocks", &started->model.dit.listener}},
+           .held_out = held_out,
+           .samples = [&] { return samples->draw(started->model); }});
+  auto batches = run.prefetch<EncodedBatch>([&](int64_t pass) { return encoded.batch(pass); });
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     run.log(step, run.update(step, [&](int64_t number) -> Pass {
       Pass pass = pass_of(batches.next(), derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(number)));
@@ -155,7 +168,7 @@ void train_dit(const StageOptions& options) {
   run.apply_ema();
   run.note_held_out();
   finish_data(options, data);
-  write_result(options, started->model);
+  if (options.first()) write_result(options, started->model);
 }
 
 }  // namespace glmimage::train

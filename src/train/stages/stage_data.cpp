@@ -26,7 +26,7 @@ std::optional<uint64_t> fingerprint_before(const fs::path& state) {
 }
 
 void write_report(const StageOptions& options, const DataSet& data) {
-  data.write_report(options.out / "data_report.json");
+  if (options.first()) data.write_report(options.out / "data_report.json");
 }
 
 }  // namespace
@@ -45,9 +45,11 @@ DataSet open_data(const StageOptions& options, const Beginning& beginning, const
     data_options.config.areas = {tokens * kPixelsPerVisualToken};
   }
   DataSet data = DataSet::open(parse_data_specs(config.data), data_options);
-  for (const std::string& line : data.summary()) std::fprintf(stderr, "data: %s\n", line.c_str());
+  if (options.first()) {
+    for (const std::string& line : data.summary()) std::fprintf(stderr, "data: %s\n", line.c_str());
+  }
   const auto before = fingerprint_before(beginning.state);
-  if (before && *before != data.fingerprint()) {
+  if (options.first() && before && *before != data.fingerprint()) {
     std::fprintf(stderr, "warning: the data is not what this run began with; from here on its batches differ\n");
   }
   write_report(options, data);
@@ -59,6 +61,12 @@ void finish_data(const StageOptions& options, const DataSet& data) {
     std::fprintf(stderr, "warning: a picture was left out: %s\n", failure.c_str());
   }
   write_report(options, data);
+}
+
+bool everywhere(const StageOptions& options, bool here) {
+  if (!options.group) return here;
+  const std::vector<std::string> all = options.group->all_gather_text(here ? "1" : "0", "the others to get ready");
+  return std::all_of(all.begin(), all.end(), [](const std::string& each) { return each == "1"; });
 }
 
 EncodedOptions encoded_options(const StageOptions& options) {

@@ -25,6 +25,9 @@ DataSet open_data(const StageOptions& options, const Beginning& beginning, const
 // The report again, with the pictures that turned out to be broken.
 void finish_data(const StageOptions& options, const DataSet& data);
 
+// Whether every process has this: what one lacks, none goes on with. All of them call it.
+bool everywhere(const StageOptions& options, bool here);
+
 EncodedOptions encoded_options(const StageOptions& options);
 
 // {"loss": mean over the held-out pictures}, or nothing where none are held out. For RunParts::held_out.

@@ -9,7 +9,6 @@
 #include "models/visual_tokenizer/visual_tokenizer.h"
 #include "train/data/half_size.h"
 #include "train/data/picture_encoder.h"
-#include "train/data/prefetch.h"
 #include "train/losses/tokenizer_loss.h"
 #include "train/random.h"
 #include "train/run.h"
@@ -139,25 +138,26 @@ void train_tokenizer(const StageOptions& options) {
   }
   CodeHistory history(preset.vq);
 
-  Run run(options, beginning, {.trained = trained, .buffers = history.buffers(), .held_out = [&] {
-                                 return held_out(model, heads, data, preset, config.tokenizer);
-                               }});
+  Run run(options, beginning, {.trained = trained,
+                               .buffers = history.buffers(),
+                               .stacks = {{"model.visual.blocks", &model.tower.listener}},
+                               .held_out = [&] { return held_out(model, heads, data, preset, config.tokenizer); }});
   // Codes of a checkpoint are used from the first step.
   const double soft_share = options.init.empty() ? config.tokenizer.soft_share : 0;
   const CodeSchedule codes{std::llround(soft_share * static_cast<double>(config.steps)), config.steps * 8 / 10};
-  Prefetch<TokenizerBatch> batches(
-      [&](int64_t pass) {
-        const Seen seen = pass % 4 == 3 ? Seen::draft : Seen::whole;
-        return make_batch(data, without_padding(data.batch(pass)), preset, seen);
-      },
-      run.first_pass(), run.end_pass(), 3, static_cast<size_t>(config.workers));
+  auto batches = run.prefetch<TokenizerBatch>([&](int64_t pass) {
+    const Seen seen = pass % 4 == 3 ? Seen::draft : Seen::whole;
+    return make_batch(data, without_padding(data.batch(pass)), preset, seen);
+  });
   for (int64_t step = run.first_step(); run.running(step); ++step) {
+    std::vector<at::Tensor> ids, features;  // of this process's passes
     nlohmann::json values = run.update(step, [&](int64_t) -> Pass {
       const TokenizerBatch batch = batches.next().to(options.device);
       const TokenizerLosses losses = tokenizer_losses(
           model, heads, batch,
           {.weights = config.tokenizer, .soft = codes.soft(step), .activations = activations_of(config)});
-      history.add(losses.ids, losses.z);
+      ids.push_back(losses.ids);
+      features.push_back(losses.z);
       return {.loss = losses.total,
               .values = {{"name_alone", losses.name_alone},
                          {"name", losses.name},
@@ -169,11 +169,14 @@ void train_tokenizer(const StageOptions& options) {
                          {"wait", batches.wait_share()}},
               .weight = static_cast<double>(batch.patches.size(0))};
     });
+    history.add_all(run.of_all_passes(ids), run.of_all_passes(features));
     values["restarted"] = 0;
     if (codes.restarts(step)) {
       if (step == codes.soft_steps) history.uses.zero_();
-      values["restarted"] = history.restart_dead_codes(
-          model, make_generator(derive_seed(config.seed, Stream::codebook, static_cast<uint64_t>(step))));
+      run.change_weights([&] {
+        values["restarted"] = history.restart_dead_codes(
+            model, make_generator(derive_seed(config.seed, Stream::codebook, static_cast<uint64_t>(step))));
+      });
     }
     run.log(step, std::move(values));
     run.finish_step(step);
@@ -182,7 +185,7 @@ void train_tokenizer(const StageOptions& options) {
   run.apply_ema();
   run.note_held_out();
   finish_data(options, data);
-  export_part(options.out / "final", model.config.to_json(), kept, "model.safetensors");
+  if (options.first()) export_part(options.out / "final", model.config.to_json(), kept, "model.safetensors");
 }
 
 }  // namespace glmimage::train

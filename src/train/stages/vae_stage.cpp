@@ -10,7 +10,6 @@
 #include "core/rng.h"
 #include "models/vae/vae.h"
 #include "train/data/half_size.h"
-#include "train/data/prefetch.h"
 #include "train/losses/adversarial_loss.h"
 #include "train/losses/discriminator.h"
 #include "train/losses/vae_loss.h"
@@ -102,8 +101,8 @@ void train_vae(const StageOptions& options) {
   if (discriminator) discriminator->list(trained);
 
   Run run(options, beginning, {.trained = trained, .held_out = [&] { return held_out(vae, data); }});
-  Prefetch<at::Tensor> batches([&](int64_t pass) { return vae_pixels(without_padding(data.batch(pass)).pictures); },
-                               run.first_pass(), run.end_pass(), 3, static_cast<size_t>(config.workers));
+  auto batches = run.prefetch<at::Tensor>(
+      [&](int64_t pass) { return vae_pixels(without_padding(data.batch(pass)).pictures); });
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     run.log(step, run.update(step, [&](int64_t pass) -> Pass {
       const at::Tensor pixels = batches.next().to(options.device);  // (B, 3, side, side)
@@ -127,7 +126,7 @@ void train_vae(const StageOptions& options) {
   measure_latents(vae, data, config.batch);
   run.note_held_out();
   finish_data(options, data);
-  export_model(options.out / "final" / "vae", vae.config.to_json(), vae);
+  if (options.first()) export_model(options.out / "final" / "vae", vae.config.to_json(), vae);
 }
 
 }  // namespace glmimage::train

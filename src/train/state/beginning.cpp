@@ -89,12 +89,22 @@ fs::path choose(const StageOptions& options) {
        options.resume.folder.string(), " asks for others; --resume auto goes on from its own, else give another --out");
 }
 
-}  // namespace
+// The passes of an update are dealt out to the processes, as many to each.
+void check_processes(const TrainConfig& config, int64_t processes) {
+  if (config.accumulate % processes == 0) return;
+  const int64_t all = config.batch * config.accumulate;
+  fail(ErrorKind::usage, processes, " processes share the passes of an update, and accumulate is ", config.accumulate,
+       ": give a multiple of ", processes,
+       all % processes == 0 ? concat(", like batch=", all / processes, " accumulate=", processes,
+                                     " for updates as large as now")
+                            : "");
+}
 
-Beginning begin_run(const std::string& stage, const StageOptions& options) {
+Beginning begin_here(const std::string& stage, const StageOptions& options) {
   TrainConfig config = options.config;
   config.stage = stage;
   config.check();
+  if (options.group) check_processes(config, options.group->size());
   std::error_code error;
   fs::create_directories(options.out, error);
   if (error) fail(ErrorKind::io, options.out.string(), ": cannot be made: ", error.message());
@@ -118,6 +128,29 @@ Beginning begin_run(const std::string& stage, const StageOptions& options) {
   }
   write_json_file(options.out / "config.json", config.fields().to_json());
   return begin;
+}
+
+}  // namespace
+
+// Of several processes rank 0 looks and decides.
+Beginning begin_run(const std::string& stage, const StageOptions& options) {
+  if (!options.group) return begin_here(stage, options);
+  const std::string text = options.group->on_first(
+      [&] {
+        const Beginning begin = begin_here(stage, options);
+        return nlohmann::json({{"state", begin.state.string()},
+                               {"step", begin.step},
+                               {"origin", begin.origin.string()},
+                               {"init", begin.init.string()}})
+            .dump();
+      },
+      "rank 0 to begin the run");
+  const auto begin = nlohmann::json::parse(text);
+  return {.stage = stage,
+          .state = begin["state"].get<std::string>(),
+          .step = begin["step"],
+          .origin = begin["origin"].get<std::string>(),
+          .init = begin["init"].get<std::string>()};
 }
 
 void check_foundations(const Beginning& beginning, const Foundations& foundations) {

@@ -52,6 +52,8 @@ std::vector<fs::path> SavedStates::finished() const {
   return out;
 }
 
+fs::path SavedStates::half_written(int64_t step) const { return folder_ / (state_name(step) + ".part"); }
+
 void SavedStates::remove_half_written() const {
   if (!fs::is_directory(folder_)) return;
   on_disk([&] {
@@ -64,7 +66,7 @@ void SavedStates::remove_half_written() const {
 }
 
 void SavedStates::save(int64_t step, int64_t keep, const std::function<void(const fs::path&)>& fill) const {
-  const fs::path final_name = folder_ / state_name(step), temporary = final_name.string() + ".part";
+  const fs::path final_name = folder_ / state_name(step), temporary = half_written(step);
   try {
     on_disk([&] {
       fs::remove_all(temporary);

@@ -19,6 +19,8 @@ class SavedStates {
 
   // Whole states, oldest first.
   std::vector<std::filesystem::path> finished() const;
+  // Where a state is while it is written.
+  std::filesystem::path half_written(int64_t step) const;
   // What a run that was killed while it saved left behind.
   void remove_half_written() const;
   // `fill` writes the files of a state into the folder it is given. Then all but the newest `keep` are removed. On any

@@ -30,6 +30,8 @@ class RunLog {
 
   // Adds step, seconds since the start, samples a second and, where the loss is an outlier, spike.
   void step(int64_t step, nlohmann::json values);
+  // What several processes cost, once: a line of metrics.jsonl and one on stderr.
+  void processes(int64_t step, nlohmann::json values);
   // Held-out numbers after a step.
   void measured(int64_t step, const nlohmann::json& values);
   // To samples/step-NNNNNNNN-NAME.png and TensorBoard.
