@@ -1,5 +1,8 @@
 #include "doctor/doctor.h"
 
+#include <ATen/ops/ones.h>
+
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -9,8 +12,10 @@
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "core/error.h"
+#include "core/launch.h"
 #include "core/terminal_text.h"
 #include "core/threads.h"
+#include "train/distributed/process_group.h"
 
 namespace glmimage::cli {
 namespace {
@@ -19,6 +24,7 @@ constexpr const char* kFooter = R"(Examples:
   glm-image doctor
   glm-image doctor --device npu
   glm-image doctor --device cuda:1 --json
+  mpirun -n 8 glm-image doctor --device npu          also how fast sums go between eight processes
   glm-image doctor --device npu --root /mnt/image    the files of a container's image
 
 Lines marked '!' have to be mended, lines marked '-' are not there and need not be.
@@ -40,12 +46,60 @@ void print(const doctor::Examination& examination) {
   }
 }
 
+// How fast sums go between all processes, when a launcher started several. All of them measure, on tensors of 64 MiB.
+doctor::Finding sum_speed(const Launch& launch, at::Device device) {
+  constexpr int64_t kValues = 1 << 24;
+  constexpr int kRuns = 5;
+  const auto group = train::ProcessGroup::open(launch, {.device = device, .timeout = std::chrono::minutes(2)});
+  const at::Tensor values = at::ones({kValues}, at::TensorOptions(at::kFloat).device(device));
+  double best = 0;
+  for (int run = 0; run <= kRuns; ++run) {
+    values.fill_(1);
+    values[0].item();  // waits for the device
+    const auto begin = std::chrono::steady_clock::now();
+    group->all_reduce(values, "a test sum").wait();
+    const double sum = values[0].item<double>();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (sum != static_cast<double>(launch.size)) fail(ErrorKind::device, "a sum of ", launch.size, " ones was ", sum);
+    if (run > 0 && (best == 0 || seconds < best)) best = seconds;
+  }
+  const auto size = static_cast<double>(launch.size);
+  return doctor::measured("sum over processes", 4.0 * kValues * 2 * (size - 1) / size / best / 1e9, "GB/s",
+                          concat(launch.size, " processes (", launch.source, "), 64 MiB each, sent by each"));
+}
+
+void add_sum_speed(const Launch& launch, at::Device device, doctor::Examination& examination) {
+  try {
+    examination.findings.push_back(sum_speed(launch, device));
+  } catch (const Error& error) {
+    examination.findings.push_back({.subject = "sum over processes",
+                                    .state = doctor::State::problem,
+                                    .value = error.what(),
+                                    .source = launch.source,
+                                    .advice = "docs/distributed.md tells how processes find each other"});
+  }
+}
+
+// Without a number: the device of the process's number on its machine, as in training.
+DeviceSpec device_of(const std::string& text, const std::optional<Launch>& launch) {
+  DeviceSpec spec = parse_device(text);
+  if (launch && !spec.device.is_cpu() && text.find(':') == std::string::npos) {
+    spec.device.set_index(static_cast<c10::DeviceIndex>(launch->local_rank));
+  }
+  return spec;
+}
+
 int run(const DoctorOptions& options) {
   doctor::Question question{.root = options.root, .speeds = !options.quick};
-  if (!options.device.empty()) question.device = parse_device(options.device);
+  const std::optional<Launch> launch = launch_from_environment();
+  if (launch && options.device.empty()) fail(ErrorKind::usage, launch->source, " started several: give a --device");
+  if (!options.device.empty()) question.device = device_of(options.device, launch);
   if (!std::filesystem::is_directory(options.root)) fail(ErrorKind::usage, "--root ", options.root, " is no folder");
   set_threads(0);
-  const std::vector<doctor::Examination> seen = doctor::examine(question);
+  std::vector<doctor::Examination> seen = doctor::examine(question);
+  if (launch && question.speeds && !seen.back().has_problem()) {
+    add_sum_speed(*launch, question.device->device, seen.back());
+  }
   bool healthy = true;
   nlohmann::json devices = nlohmann::json::array();
   for (const doctor::Examination& one : seen) {

@@ -145,8 +145,7 @@ std::shared_ptr<train::ProcessGroup> group_of(const std::optional<Launch>& launc
   if (!launch) return nullptr;
   const double seconds = options.config.distributed.timeout;
   return train::ProcessGroup::open(
-      *launch, {.device = options.device,
-                .timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds))});
+      *launch, {.device = options.device, .timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds))});
 }
 
 int train_stage(const TrainCommand& command) {

@@ -146,6 +146,18 @@ Finding libtorch_pairing(const std::string& cann, const std::string& libtorch) {
   return out;
 }
 
+// CANN's operators are a package of their own, of the toolkit's version.
+Finding operators_of(const SystemTree& tree, const std::string& toolkit_info, const std::string& toolkit) {
+  const std::string info = toolkit_info.substr(0, toolkit_info.rfind('/')) + "/ascend_ops_install.info";
+  Finding out = version_of(tree, "CANN's operators", info, {"version"}, State::problem,
+                           "install Ascend-cann-910b-ops of CANN " + toolkit);
+  if (out.state == State::good && Version::parse(out.value) != Version::parse(toolkit)) {
+    out.state = State::problem;
+    out.advice = "install the operators of CANN " + toolkit;
+  }
+  return out;
+}
+
 void examine_cann(const SystemTree& tree, const std::string& driver, const std::string& libtorch, State missing,
                   Examination& out) {
   const auto cann = find_cann(tree);
@@ -163,26 +175,18 @@ void examine_cann(const SystemTree& tree, const std::string& driver, const std::
   const std::string version = out.findings.back().value;
   if (tree.is_running() && !tree.variable("ASCEND_HOME_PATH")) {
     out.findings.push_back({.subject = "CANN's environment",
-                            .state = State::problem,
+                            .state = missing,
                             .value = "ASCEND_HOME_PATH is not set",
                             .source = "environment",
                             .advice = "source " + cann->folder + "/set_env.sh"});
   }
-  const std::string operators = cann->info.substr(0, cann->info.rfind('/')) + "/ascend_ops_install.info";
-  const auto parsed = Version::parse(version);
-  if (has_version && parsed && *parsed >= *Version::parse("8.5.0")) {  // before, they were called kernels
-    out.findings.push_back(version_of(tree, "CANN's operators", operators, {"version"}, State::problem,
-                                      "install Ascend-cann-910b-ops of CANN " + version));
-    const Finding& ops = out.findings.back();
-    if (ops.state == State::good && Version::parse(ops.value) != parsed) {
-      out.findings.back().state = State::problem;
-      out.findings.back().advice = "install the operators of CANN " + version;
-    }
+  if (has_version && *Version::parse(version) >= *Version::parse("8.5.0")) {  // before, they were called kernels
+    out.findings.push_back(operators_of(tree, cann->info, version));
   }
   const std::string hccl = cann->folder + "/lib64/libhccl.so";
   const bool has_hccl = tree.has(hccl);
   out.findings.push_back({.subject = "HCCL",
-                          .state = has_hccl ? State::good : State::problem,
+                          .state = has_hccl ? State::good : missing,
                           .value = has_hccl ? "libhccl.so" : "libhccl.so not found",
                           .source = hccl,
                           .advice = has_hccl ? "" : "torch_npu does not load without it: " + advice});

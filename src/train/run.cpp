@@ -225,13 +225,12 @@ void Run::tell_processes(int64_t step) {
   }
   held_.average = bytes_of(ema_.state());
   const int64_t sent = parallel_->group().bytes_sent() - sent_before_;
-  log_->processes(
-      step, {{"processes", parallel_->group().size()},
-             {"sharding", config_.fields().to_json()["distributed"]["sharding"]},
-             {"memory", memory_json(held_)},
-             {"memory_by_formula", memory_json(parallel_->predicted_memory(config_.ema_decay > 0))},
-             {"bytes_sent", sent},
-             {"bytes_sent_by_formula", parallel_->predicted_bytes_sent(passes_.own)}});
+  log_->processes(step, {{"processes", parallel_->group().size()},
+                         {"sharding", config_.fields().to_json()["distributed"]["sharding"]},
+                         {"memory", memory_json(held_)},
+                         {"memory_by_formula", memory_json(parallel_->predicted_memory(config_.ema_decay > 0))},
+                         {"bytes_sent", sent},
+                         {"bytes_sent_by_formula", parallel_->predicted_bytes_sent(passes_.own)}});
 }
 
 void Run::count_skipped(int64_t step) {

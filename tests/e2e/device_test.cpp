@@ -4,12 +4,14 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/norm.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 
 #include "core/image.h"
 #include "e2e/golden_case.h"
@@ -200,6 +202,50 @@ TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
   Arguments drawing = adapter;
   drawing.insert(drawing.end(), {"--set", "sample_every=3", "--set", "prompts=[\"a cat\"]"});
   expect_equal("dit_adapter", "dit", drawing);
+}
+
+// Two ranks, each on an emulated device of its own with its fused operators and collectives, end with the weights of
+// one process on the processor.
+TEST(DeviceType, TwoDevicesTrainAsOneProcessor) {
+  const auto folder = test::scratch_folder();
+  const auto options_of = [&](const std::string& name, const char* device) {
+    test::ProcessOptions options =
+        test::glm_image({"train",     "vae",     "--preset", "tiny",  "--data",       "synthetic:32", "--steps",
+                         "3",         "--batch", "1",        "--set", "accumulate=2", "--set",        "warmup=0",
+                         "--threads", "1",       "--device", device,  "--out",        folder / name});
+    options.environment["GLM_IMAGE_DEVICE_LIBRARY"] = test::emulated_npu_library().string();
+    options.environment["EMULATED_NPU_OPERATORS"] = "1";
+    options.environment["EMULATED_NPU_DEVICES"] = "2";
+    options.limit = std::chrono::minutes(10);
+    return options;
+  };
+  const test::ProcessResult alone = test::run_process(options_of("cpu", "cpu"));
+  ASSERT_EQ(alone.exit_code, 0) << alone.err;
+  const std::string port = std::to_string(30'000 + ::getpid() % 2'000);
+  for (const char* sharding : {"none", "zero3"}) {
+    std::vector<std::unique_ptr<test::Process>> ranks;
+    for (const char* rank : {"0", "1"}) {
+      test::ProcessOptions options = options_of(sharding, "npu");
+      options.arguments.insert(options.arguments.end(), {"--set", std::string("distributed.sharding=") + sharding});
+      options.environment["EMULATED_NPU_REPORT"] = folder / (std::string(sharding) + rank + ".json");
+      for (const char* name : {"RANK", "LOCAL_RANK"}) options.environment[name] = rank;
+      for (const char* name : {"WORLD_SIZE", "LOCAL_WORLD_SIZE"}) options.environment[name] = "2";
+      options.environment["MASTER_ADDR"] = "127.0.0.1";
+      options.environment["MASTER_PORT"] = port;
+      ranks.push_back(std::make_unique<test::Process>(options));
+    }
+    for (const auto& rank : ranks) {
+      const test::ProcessResult result = rank->wait();
+      ASSERT_EQ(result.exit_code, 0) << sharding << "\n" << result.err;
+    }
+    for (const char* rank : {"0", "1"}) {
+      const json report = json::parse(std::ifstream(folder / (std::string(sharding) + rank + ".json")));
+      EXPECT_GE(ops(report, "aten::_fused_adamw_"), 3);
+      EXPECT_GT(ops(report, "npu::npu_fusion_attention_grad"), 0);
+      EXPECT_GT(ops(report, sharding == std::string("none") ? "group::allreduce" : "group::_allgather_base"), 0);
+    }
+    EXPECT_LT(weights_apart(folder / "cpu", folder / sharding), 1e-2) << sharding;
+  }
 }
 
 TEST(DeviceType, BrokenDeviceIsOneLine) {

@@ -49,17 +49,16 @@ TEST(Distributed, TwoProcessesTrainAndRankZeroSpeaks) {
 }
 
 TEST(Distributed, AnAddressNobodyListensAtIsAnErrorInTime) {
-  const ProcessResult result =
-      run_process({.arguments = {std::string(GLM_IMAGE_BINARY_DIR) + "/glm-image", "train", "vae", "--preset", "tiny",
-                                 "--data", "synthetic:64", "--steps", "1", "--set", "accumulate=2", "--set",
-                                 "distributed.timeout=1", "--out",
-                                 std::string(GLM_IMAGE_BINARY_DIR) + "/scratch/e2e/nobody"},
-                   .environment = {{"RANK", "1"},
-                                   {"LOCAL_RANK", "1"},
-                                   {"WORLD_SIZE", "2"},
-                                   {"LOCAL_WORLD_SIZE", "2"},
-                                   {"MASTER_ADDR", "127.0.0.1"},
-                                   {"MASTER_PORT", "1"}}});
+  const ProcessResult result = run_process(
+      {.arguments = {std::string(GLM_IMAGE_BINARY_DIR) + "/glm-image", "train", "vae", "--preset", "tiny", "--data",
+                     "synthetic:64", "--steps", "1", "--set", "accumulate=2", "--set", "distributed.timeout=1", "--out",
+                     std::string(GLM_IMAGE_BINARY_DIR) + "/scratch/e2e/nobody"},
+       .environment = {{"RANK", "1"},
+                       {"LOCAL_RANK", "1"},
+                       {"WORLD_SIZE", "2"},
+                       {"LOCAL_WORLD_SIZE", "2"},
+                       {"MASTER_ADDR", "127.0.0.1"},
+                       {"MASTER_PORT", "1"}}});
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.err, HasSubstr("glm-image: rank 1 of 2 could not reach rank 0 at 127.0.0.1:1 within 1 s"));
   EXPECT_LT(result.seconds, 30);

@@ -1,4 +1,7 @@
 // glm-image doctor: what it prints, and with which exit code it ends.
+#include <unistd.h>
+
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "doctor/fake_system.h"
@@ -41,6 +44,31 @@ TEST(Doctor, ADeviceThatWorksIsHealthy) {
   const test::ProcessResult result = doctor({"--device", "npu"}, test::emulated_npu_library().string());
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
   EXPECT_NE(result.out.find("product in bfloat16"), std::string::npos);
+}
+
+// Each of two processes has a device of its own, and says how fast sums go.
+TEST(Doctor, SeveralProcessesMeasureTheirSums) {
+  const std::string port = std::to_string(20'000 + ::getpid() % 10'000);
+  std::vector<std::unique_ptr<test::Process>> ranks;
+  for (const char* rank : {"0", "1"}) {
+    test::ProcessOptions options = test::glm_image({"doctor", "--device", "npu"});
+    options.environment = {{"GLM_IMAGE_DEVICE_LIBRARY", test::emulated_npu_library().string()},
+                           {"EMULATED_NPU_DEVICES", "2"},
+                           {"OMP_NUM_THREADS", "1"},
+                           {"RANK", rank},
+                           {"LOCAL_RANK", rank},
+                           {"WORLD_SIZE", "2"},
+                           {"LOCAL_WORLD_SIZE", "2"},
+                           {"MASTER_ADDR", "127.0.0.1"},
+                           {"MASTER_PORT", port}};
+    ranks.push_back(std::make_unique<test::Process>(options));
+  }
+  for (size_t rank = 0; rank < 2; ++rank) {
+    const test::ProcessResult result = ranks[rank]->wait();
+    EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
+    EXPECT_NE(result.out.find("opening npu:" + std::to_string(rank)), std::string::npos) << result.out;
+    EXPECT_NE(result.out.find("sum over processes"), std::string::npos) << result.out;
+  }
 }
 
 TEST(Doctor, AnotherSystemsFiles) {

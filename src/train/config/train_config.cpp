@@ -120,10 +120,8 @@ const std::vector<std::pair<const char*, Schedule>> EnumNames<Schedule>::names =
                                                                                   {"constant", Schedule::constant}};
 const std::vector<std::pair<const char*, Precision>> EnumNames<Precision>::names = {{"float32", Precision::float32},
                                                                                     {"bfloat16", Precision::bfloat16}};
-const std::vector<std::pair<const char*, Sharding>> EnumNames<Sharding>::names = {{"none", Sharding::none},
-                                                                                  {"zero1", Sharding::zero1},
-                                                                                  {"zero2", Sharding::zero2},
-                                                                                  {"zero3", Sharding::zero3}};
+const std::vector<std::pair<const char*, Sharding>> EnumNames<Sharding>::names = {
+    {"none", Sharding::none}, {"zero1", Sharding::zero1}, {"zero2", Sharding::zero2}, {"zero3", Sharding::zero3}};
 const std::vector<std::pair<const char*, Density>> EnumNames<Density>::names = {
     {"towards_noise", Density::towards_noise}, {"uniform", Density::uniform}, {"logit_normal", Density::logit_normal}};
 
@@ -173,11 +171,25 @@ void TrainConfig::check() const {
 
 std::vector<std::string> settings_that_differ(TrainConfig a, TrainConfig b) {
   // May change when a run goes on. The learning rate's curve follows the new number of steps.
-  static const std::set<std::string> free = {
-      "steps",    "save_every", "keep_last",        "log_every", "held_out_every", "sample_every",
-      "prompts",  "workers",    "skipped_in_a_row", "cache",     "spike",          "learning_rate",
-      "schedule", "warmup",     "final_rate",       "recompute", "distributed.sharding",
-      "distributed.bucket_mib", "distributed.timeout"};
+  static const std::set<std::string> free = {"steps",
+                                             "save_every",
+                                             "keep_last",
+                                             "log_every",
+                                             "held_out_every",
+                                             "sample_every",
+                                             "prompts",
+                                             "workers",
+                                             "skipped_in_a_row",
+                                             "cache",
+                                             "spike",
+                                             "learning_rate",
+                                             "schedule",
+                                             "warmup",
+                                             "final_rate",
+                                             "recompute",
+                                             "distributed.sharding",
+                                             "distributed.bucket_mib",
+                                             "distributed.timeout"};
   const FieldList left = a.fields(), right = b.fields();
   std::vector<std::string> out;
   for (size_t i = 0; i < left.fields().size(); ++i) {

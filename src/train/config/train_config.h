@@ -84,7 +84,7 @@ struct TrainConfig {
   bool recompute = false;  // blocks are computed again in the backward pass instead of kept: less memory, more time
   int64_t skipped_in_a_row = 10;  // updates with non-finite gradients that end the run
   DistributedSettings distributed;
-  double spike = 6;               // losses this many deviations above their late mean are called out; 0: never
+  double spike = 6;  // losses this many deviations above their late mean are called out; 0: never
 
   std::vector<std::string> data = {"synthetic"};  // --data
   DataConfig data_config;

@@ -71,8 +71,8 @@ c10::intrusive_ptr<c10d::Store> open_store(const Launch& launch, std::chrono::mi
     return c10::make_intrusive<c10d::PrefixStore>(concat("glm-image/", attempt.empty() ? "0" : attempt), store);
   } catch (const std::exception& error) {
     fail(ErrorKind::io, "rank ", launch.rank, " of ", launch.size, " could not ",
-         options.isServer ? "listen at " : "reach rank 0 at ", launch.master_address, ":", launch.master_port, " within ",
-         static_cast<double>(timeout.count()) / 1000, " s: ", first_line(error));
+         options.isServer ? "listen at " : "reach rank 0 at ", launch.master_address, ":", launch.master_port,
+         " within ", static_cast<double>(timeout.count()) / 1000, " s: ", first_line(error));
   }
 }
 

@@ -72,8 +72,8 @@ void DataParallel::name_pieces(const ParameterList& trained) {
     }
     for (const Piece& piece : pieces_of(units_[u], group_.rank(), group_.size())) {
       const Parameter& p = trained[piece.parameter];
-      pieces_.push_back({p.name, weights_->slice(u).narrow(0, piece.in_slice, piece.length), p.shape,
-                         piece.in_parameter});
+      pieces_.push_back(
+          {p.name, weights_->slice(u).narrow(0, piece.in_slice, piece.length), p.shape, piece.in_parameter});
       owners_.push_back({u, {}, piece});
     }
   }
@@ -97,9 +97,8 @@ void DataParallel::finish_update() {
     const Owner& owner = owners_[i];
     if (!gradients_->arrived(owner.piece.parameter)) continue;
     at::Tensor& values = pieces_[i].values;
-    values.mutable_grad() =
-        flat() ? gradients_->part(owner.unit, owner.piece)
-               : gradients_->whole(owner.unit, owner.place).view(values.sizes());
+    values.mutable_grad() = flat() ? gradients_->part(owner.unit, owner.piece)
+                                   : gradients_->whole(owner.unit, owner.place).view(values.sizes());
   }
 }
 

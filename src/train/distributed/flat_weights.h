@@ -11,9 +11,9 @@
 
 namespace glmimage::train {
 
-// The weights of a model as units in flat tensors: the modules' tensors become views of them, so that a unit is gathered
-// from the ranks' slices by one collective. A unit is here, whole, or away, when only this rank's slice is in memory;
-// the modules' tensors then have no bytes and must not be read (as FSDP resizes a flat parameter's storage).
+// The weights of a model as units in flat tensors: the modules' tensors become views of them, so that a unit is
+// gathered from the ranks' slices by one collective. A unit is here, whole, or away, when only this rank's slice is in
+// memory; the modules' tensors then have no bytes and must not be read (as FSDP resizes a flat parameter's storage).
 class FlatWeights {
  public:
   enum class Stay {

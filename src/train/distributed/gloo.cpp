@@ -30,10 +30,10 @@ std::string address_towards(const std::string& host) {
     sockaddr_storage own{};
     socklen_t length = sizeof own;
     char text[NI_MAXHOST] = "";
-    const bool known = ::connect(socket, each->ai_addr, each->ai_addrlen) == 0 &&
-                       ::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &length) == 0 &&
-                       ::getnameinfo(reinterpret_cast<sockaddr*>(&own), length, text, sizeof text, nullptr, 0,
-                                     NI_NUMERICHOST) == 0;
+    const bool known =
+        ::connect(socket, each->ai_addr, each->ai_addrlen) == 0 &&
+        ::getsockname(socket, reinterpret_cast<sockaddr*>(&own), &length) == 0 &&
+        ::getnameinfo(reinterpret_cast<sockaddr*>(&own), length, text, sizeof text, nullptr, 0, NI_NUMERICHOST) == 0;
     ::close(socket);
     if (known) return text;
   }
@@ -46,10 +46,9 @@ c10::intrusive_ptr<c10d::Backend> open_gloo(const c10::intrusive_ptr<c10d::Store
                                             std::chrono::milliseconds timeout) {
   auto options = c10d::ProcessGroupGloo::Options::create(timeout);
   const char* interface = std::getenv("GLOO_SOCKET_IFNAME");
-  options->devices.push_back(
-      interface && *interface
-          ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
-          : c10d::ProcessGroupGloo::createDeviceForHostname(address_towards(launch.master_address)));
+  options->devices.push_back(interface && *interface ? c10d::ProcessGroupGloo::createDeviceForInterface(interface)
+                                                     : c10d::ProcessGroupGloo::createDeviceForHostname(
+                                                           address_towards(launch.master_address)));
   return c10::make_intrusive<c10d::ProcessGroupGloo>(store, static_cast<int>(launch.rank),
                                                      static_cast<int>(launch.size), options);
 }

@@ -53,14 +53,14 @@ class GradientExchange {
  private:
   struct Bucket {
     Unit unit;
-    at::Tensor flat;               // (unit.size)
-    at::Tensor slice;              // (unit.slice): zero2, zero3
-    at::Tensor received;           // (unit.slice): on its way into `slice`
-    std::vector<char> filled;      // by place: `flat` holds something
-    int64_t waiting = 0;           // expected parameters that have not come in this pass
-    bool sent = false;             // in this pass
-    bool has_slice = false;        // `slice` holds something of this update
-    int64_t last_arrival = 0;      // the most recent of its parameters, counted over the pass
+    at::Tensor flat;           // (unit.size)
+    at::Tensor slice;          // (unit.slice): zero2, zero3
+    at::Tensor received;       // (unit.slice): on its way into `slice`
+    std::vector<char> filled;  // by place: `flat` holds something
+    int64_t waiting = 0;       // expected parameters that have not come in this pass
+    bool sent = false;         // in this pass
+    bool has_slice = false;    // `slice` holds something of this update
+    int64_t last_arrival = 0;  // the most recent of its parameters, counted over the pass
     Pending work;
   };
   struct Hook;
@@ -85,9 +85,9 @@ class GradientExchange {
   size_t next_ = 0;                               // in order_
   bool order_known_ = false, sending_ = false;
   int64_t passes_left_ = 0, arrivals_ = 0;
-  std::vector<char> expected_;        // has come in the last pass before
-  std::vector<char> came_;            // in this pass, here
-  std::vector<char> arrived_;         // in this update; on any rank once it is settled
+  std::vector<char> expected_;  // has come in the last pass before
+  std::vector<char> came_;      // in this pass, here
+  std::vector<char> arrived_;   // in this update; on any rank once it is settled
   std::map<size_t, at::Tensor> late_;
   std::deque<size_t> under_way_;  // buckets sent and not received
   std::mutex mutex_;

@@ -16,9 +16,9 @@ struct LayerStack {
   LayerListener** listener;  // where the model keeps who listens
 };
 
-// Has a layer's weights gathered while it runs, forward and backward, and the next one's on their way (Sharding::zero3).
-// Every rank must run the same layers in the same order. Layers run backward in the opposite order of their last run;
-// when the backward pass of one begins, that of those above it has ended.
+// Has a layer's weights gathered while it runs, forward and backward, and the next one's on their way
+// (Sharding::zero3). Every rank must run the same layers in the same order. Layers run backward in the opposite order
+// of their last run; when the backward pass of one begins, that of those above it has ended.
 class LayerLender {
  public:
   LayerLender(FlatWeights& weights, const LayerUnits& layers, const std::vector<LayerStack>& stacks);
@@ -36,7 +36,7 @@ class LayerLender {
   FlatWeights& weights_;
   std::vector<LayerListener**> places_;
   std::vector<std::unique_ptr<Listener>> listeners_;
-  std::set<size_t> lent_;              // units that are here or on their way
+  std::set<size_t> lent_;             // units that are here or on their way
   const size_t* backward_ = nullptr;  // whose backward pass it is: its place in its stack
 };
 

@@ -70,8 +70,7 @@ std::shared_ptr<ProcessGroup> ProcessGroup::open(const Launch& launch, const Opt
   Backends& backends = *group->backends_;
   backends.store = open_store(launch, options.timeout);
   try {
-    backends.host =
-        open_gloo(c10::make_intrusive<c10d::PrefixStore>("host", backends.store), launch, options.timeout);
+    backends.host = open_gloo(c10::make_intrusive<c10d::PrefixStore>("host", backends.store), launch, options.timeout);
   } catch (const Error&) {
     throw;
   } catch (const std::exception& error) {
@@ -134,8 +133,7 @@ Pending ProcessGroup::exchange_and_add(at::Tensor output, const at::Tensor& inpu
 Pending ProcessGroup::reduce_scatter(at::Tensor output, at::Tensor input, const char* what) {
   bytes_sent_ += (size_ - 1) * static_cast<int64_t>(output.nbytes());
   if (input.is_cpu()) return exchange_and_add(output, input, what);
-  return start(input, what,
-               [&](c10d::Backend& backend) { return backend._reduce_scatter_base(output, input); });
+  return start(input, what, [&](c10d::Backend& backend) { return backend._reduce_scatter_base(output, input); });
 }
 
 Pending ProcessGroup::all_gather(at::Tensor output, const at::Tensor& input, const char* what) {

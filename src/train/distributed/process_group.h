@@ -52,10 +52,10 @@ class ProcessGroup {
   bool first() const { return rank_ == 0; }
 
   // Contiguous tensors, on the CPU or on the group's device, of one size and type on all ranks.
-  void broadcast(at::Tensor tensor, const char* what);                                  // rank 0's to all
-  Pending all_reduce(at::Tensor tensor, const char* what);                              // the sum, in place
-  Pending reduce_scatter(at::Tensor output, at::Tensor input, const char* what);        // (n) <- sum of (size·n)
-  Pending all_gather(at::Tensor output, const at::Tensor& input, const char* what);     // (size·n) <- (n)
+  void broadcast(at::Tensor tensor, const char* what);                               // rank 0's to all
+  Pending all_reduce(at::Tensor tensor, const char* what);                           // the sum, in place
+  Pending reduce_scatter(at::Tensor output, at::Tensor input, const char* what);     // (n) <- sum of (size·n)
+  Pending all_gather(at::Tensor output, const at::Tensor& input, const char* what);  // (size·n) <- (n)
   // reduce_scatter's output and all_gather's input may be the rank's own part of the other.
 
   // What every rank says, by rank; texts may differ in length.
@@ -68,9 +68,9 @@ class ProcessGroup {
   // Throws the first error that any rank has, by rank, on all of them; an empty text is none.
   void agree(const std::string& error, const char* what);
 
-  // Bytes of tensors this process has sent, by the rules of the algorithms: a ring for all_reduce (2·(size-1)/size of the tensor)
-  // and all_gather ((size-1)/size of the output), direct exchange for reduce_scatter ((size-1)/size of the input).
-  // What ranks agree by, texts and rows, is not counted: some kilobytes a step.
+  // Bytes of tensors this process has sent, by the rules of the algorithms: a ring for all_reduce (2·(size-1)/size of
+  // the tensor) and all_gather ((size-1)/size of the output), direct exchange for reduce_scatter ((size-1)/size of the
+  // input). What ranks agree by, texts and rows, is not counted: some kilobytes a step.
   int64_t bytes_sent() const { return bytes_sent_; }
 
  private:

@@ -90,8 +90,8 @@ void check_fit(const TokenEncoder& tokens, const LatentEncoder& latents, const D
   agree("latent channels of the VAE", latents.config().latent_channels, dit.in_channels);
 }
 
-// Reference pictures go through the transformer before the picture, and zero3 wants all processes to run the same layers
-// in the same order.
+// Reference pictures go through the transformer before the picture, and zero3 wants all processes to run the same
+// layers in the same order.
 void check_references(const StageOptions& options, const DataSet& data) {
   if (!options.group || options.config.distributed.sharding != Sharding::zero3) return;
   for (int64_t record = 1; record < data.size(); ++record) {

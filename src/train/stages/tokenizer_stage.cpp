@@ -138,10 +138,11 @@ void train_tokenizer(const StageOptions& options) {
   }
   CodeHistory history(preset.vq);
 
-  Run run(options, beginning, {.trained = trained,
-                               .buffers = history.buffers(),
-                               .stacks = {{"model.visual.blocks", &model.tower.listener}},
-                               .held_out = [&] { return held_out(model, heads, data, preset, config.tokenizer); }});
+  Run run(options, beginning,
+          {.trained = trained,
+           .buffers = history.buffers(),
+           .stacks = {{"model.visual.blocks", &model.tower.listener}},
+           .held_out = [&] { return held_out(model, heads, data, preset, config.tokenizer); }});
   // Codes of a checkpoint are used from the first step.
   const double soft_share = options.init.empty() ? config.tokenizer.soft_share : 0;
   const CodeSchedule codes{std::llround(soft_share * static_cast<double>(config.steps)), config.steps * 8 / 10};

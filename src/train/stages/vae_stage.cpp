@@ -101,8 +101,8 @@ void train_vae(const StageOptions& options) {
   if (discriminator) discriminator->list(trained);
 
   Run run(options, beginning, {.trained = trained, .held_out = [&] { return held_out(vae, data); }});
-  auto batches = run.prefetch<at::Tensor>(
-      [&](int64_t pass) { return vae_pixels(without_padding(data.batch(pass)).pictures); });
+  auto batches =
+      run.prefetch<at::Tensor>([&](int64_t pass) { return vae_pixels(without_padding(data.batch(pass)).pictures); });
   for (int64_t step = run.first_step(); run.running(step); ++step) {
     run.log(step, run.update(step, [&](int64_t pass) -> Pass {
       const at::Tensor pixels = batches.next().to(options.device);  // (B, 3, side, side)

@@ -95,9 +95,9 @@ void check_processes(const TrainConfig& config, int64_t processes) {
   const int64_t all = config.batch * config.accumulate;
   fail(ErrorKind::usage, processes, " processes share the passes of an update, and accumulate is ", config.accumulate,
        ": give a multiple of ", processes,
-       all % processes == 0 ? concat(", like batch=", all / processes, " accumulate=", processes,
-                                     " for updates as large as now")
-                            : "");
+       all % processes == 0
+           ? concat(", like batch=", all / processes, " accumulate=", processes, " for updates as large as now")
+           : "");
 }
 
 Beginning begin_here(const std::string& stage, const StageOptions& options) {

@@ -86,7 +86,8 @@ void RunLog::step(int64_t step, json values) {
 void RunLog::tell(int64_t step, const json& values, double seconds_a_step) const {
   std::string line;
   for (const auto& [name, value] : values.items()) {
-    if (name == "step" || name == "seconds" || name == "skipped" || name == "bytes_sent" || !value.is_number()) continue;
+    if (name == "step" || name == "seconds" || name == "skipped" || name == "bytes_sent" || !value.is_number())
+      continue;
     char text[64];
     std::snprintf(text, sizeof text, " %s %.4g", name.c_str(), value.get<double>());
     line += text;
@@ -98,8 +99,10 @@ void RunLog::tell(int64_t step, const json& values, double seconds_a_step) const
 
 void RunLog::processes(int64_t step, json values) {
   const auto mib = [](const json& bytes) { return bytes.get<double>() / (1024 * 1024); };
-  std::fprintf(stderr, "%s: each of %lld processes (%s) holds %.2f MiB, by formula %.2f, and sends %.2f MiB a step, by "
-               "formula %.2f\n", stage_.c_str(), static_cast<long long>(values["processes"].get<int64_t>()),
+  std::fprintf(stderr,
+               "%s: each of %lld processes (%s) holds %.2f MiB, by formula %.2f, and sends %.2f MiB a step, by "
+               "formula %.2f\n",
+               stage_.c_str(), static_cast<long long>(values["processes"].get<int64_t>()),
                values["sharding"].get<std::string>().c_str(), mib(values["memory"]["all"]),
                mib(values["memory_by_formula"]["all"]), mib(values["bytes_sent"]),
                mib(values["bytes_sent_by_formula"]));

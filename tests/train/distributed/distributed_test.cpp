@@ -182,9 +182,11 @@ TEST_F(DistributedTest, RecomputedBlocksAndPicturesOnTheWay) {
 // A state of any number of processes is gone on from by any other, and by as many to the bit.
 TEST_F(DistributedTest, SavedStatesAreCutAnew) {
   train_stage(run("ar", "straight-1", 4));
-  const auto half = [](const std::string& sharding, const std::string& name) { return sharded(sharding, "ar", name, 2); };
-  run_ranks(2, "Train", runs({half("zero2", "from-2"), half("zero3", "from-2-zero3"),
-                              sharded("zero2", "ar", "straight-2", 4)}));
+  const auto half = [](const std::string& sharding, const std::string& name) {
+    return sharded(sharding, "ar", name, 2);
+  };
+  run_ranks(2, "Train",
+            runs({half("zero2", "from-2"), half("zero3", "from-2-zero3"), sharded("zero2", "ar", "straight-2", 4)}));
   train_stage(half("none", "from-1"));
   const auto copy = [](const std::string& from, const std::string& to) {
     fs::copy(root_ / from, root_ / to, fs::copy_options::recursive);
@@ -193,8 +195,9 @@ TEST_F(DistributedTest, SavedStatesAreCutAnew) {
   for (const std::string to : {"3-to-1", "3-to-2"}) copy("from-2-zero3", to);
   for (const std::string to : {"1-to-2", "1-to-4"}) copy("from-1", to);
   for (const std::string alone : {"2-to-1", "3-to-1"}) train_stage(run("ar", alone, 4));
-  run_ranks(2, "Train", runs({sharded("zero2", "ar", "2-to-2", 4), sharded("zero1", "ar", "3-to-2", 4),
-                              sharded("zero3", "ar", "1-to-2", 4)}));
+  run_ranks(2, "Train",
+            runs({sharded("zero2", "ar", "2-to-2", 4), sharded("zero1", "ar", "3-to-2", 4),
+                  sharded("zero3", "ar", "1-to-2", 4)}));
   run_ranks(4, "Train", runs({sharded("zero3", "ar", "2-to-4", 4), sharded("none", "ar", "1-to-4", 4)}));
   for (const std::string name : {"2-to-1", "3-to-1", "2-to-2", "3-to-2", "1-to-2", "2-to-4", "1-to-4"}) {
     EXPECT_LE(difference(newest(root_ / name), newest(root_ / "straight-1")), 1e-5) << name;
@@ -223,18 +226,32 @@ TEST_F(DistributedTest, BrokenPiecesAreRefused) {
   EXPECT_THAT(refused([](json& bad) { bad["ranks"] = int64_t{1} << 30; }), HasSubstr("ranks"));
   EXPECT_THAT(refused([](json& bad) { bad["ranks"] = "two"; }), HasSubstr("ranks"));
   EXPECT_THAT(refused([](json& bad) { bad.erase("weights"); }), HasSubstr("weights"));
-  EXPECT_THAT(refused([&](json& bad) { bad["weights"][name]["pieces"] = json::array(); }), HasSubstr("end at element 0"));
+  EXPECT_THAT(refused([&](json& bad) { bad["weights"][name]["pieces"] = json::array(); }),
+              HasSubstr("end at element 0"));
   EXPECT_THAT(refused([&](json& bad) { bad["weights"][name]["pieces"][0] = {7, 0, 1}; }), HasSubstr("[7,0,1]"));
   EXPECT_THAT(refused([&](json& bad) { bad["weights"][name]["pieces"][0] = {0, -1, 1}; }), HasSubstr("-1"));
-  EXPECT_THAT(refused([&](json& bad) { bad["weights"][name]["shape"] = {1, int64_t{1} << 40}; }), HasSubstr("of 1099511627776"));
-  EXPECT_THAT(refused([&](json& bad) { bad["weights"]["nobody's"] = {{"shape", {1}}, {"pieces", {{0, 0, 1}}}}; }),
+  EXPECT_THAT(refused([&](json& bad) {
+                bad["weights"][name]["shape"] = {1, int64_t{1} << 40};
+              }),
+              HasSubstr("of 1099511627776"));
+  EXPECT_THAT(refused([&](json& bad) {
+                bad["weights"]["nobody's"] = {{"shape", {1}}, {"pieces", {{0, 0, 1}}}};
+              }),
               HasSubstr("nobody's"));
   EXPECT_THAT(refused([&](json& bad) { bad["weights"][name] = 7; }), HasSubstr(name));
   std::ofstream(index) << good;
   const SavedTensors saved = SavedTensors::open(state, "weights");
-  EXPECT_THAT(message_of([&] { saved.read({name, at::Tensor(), {1, 2, 3}}); }, ErrorKind::checkpoint),
+  EXPECT_THAT(message_of(
+                  [&] {
+                    saved.read({name, at::Tensor(), {1, 2, 3}});
+                  },
+                  ErrorKind::checkpoint),
               HasSubstr("[1, 2, 3]"));
-  EXPECT_THAT(message_of([&] { saved.read({"nobody's", at::Tensor(), {}}); }, ErrorKind::checkpoint),
+  EXPECT_THAT(message_of(
+                  [&] {
+                    saved.read({"nobody's", at::Tensor(), {}});
+                  },
+                  ErrorKind::checkpoint),
               HasSubstr("nobody's"));
   fs::remove(state / "weights-00001-of-00002.safetensors");
   EXPECT_THAT(message_of([&] { SavedTensors::open(state, "weights"); }, ErrorKind::checkpoint),
