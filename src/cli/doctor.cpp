@@ -1,5 +1,6 @@
 #include "doctor/doctor.h"
 
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 
 #include <chrono>
@@ -46,26 +47,40 @@ void print(const doctor::Examination& examination) {
   }
 }
 
-// How fast sums go between all processes, when a launcher started several. All of them measure, on tensors of 64 MiB.
-doctor::Finding sum_speed(const Launch& launch, at::Device device) {
-  constexpr int64_t kValues = 1 << 24;
+// Seconds that the sum of `values` float32 takes, the best of some: the same number on all processes, their mean.
+double sum_seconds(train::ProcessGroup& group, at::Device device, int64_t values) {
   constexpr int kRuns = 5;
-  const auto group = train::ProcessGroup::open(launch, {.device = device, .timeout = std::chrono::minutes(2)});
-  const at::Tensor values = at::ones({kValues}, at::TensorOptions(at::kFloat).device(device));
+  const at::Tensor tensor = at::ones({values}, at::TensorOptions(at::kFloat).device(device));
   double best = 0;
   for (int run = 0; run <= kRuns; ++run) {
-    values.fill_(1);
-    values[0].item();  // waits for the device
+    tensor.fill_(1);
+    tensor[0].item();  // waits for the device
     const auto begin = std::chrono::steady_clock::now();
-    group->all_reduce(values, "a test sum").wait();
-    const double sum = values[0].item<double>();
+    group.all_reduce(tensor, "a test sum").wait();
+    const double sum = tensor[0].item<double>();
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    if (sum != static_cast<double>(launch.size)) fail(ErrorKind::device, "a sum of ", launch.size, " ones was ", sum);
+    if (sum != static_cast<double>(group.size())) fail(ErrorKind::device, "a sum of ", group.size(), " ones is ", sum);
     if (run > 0 && (best == 0 || seconds < best)) best = seconds;
   }
-  const auto size = static_cast<double>(launch.size);
-  return doctor::measured("sum over processes", 4.0 * kValues * 2 * (size - 1) / size / best / 1e9, "GB/s",
-                          concat(launch.size, " processes (", launch.source, "), 64 MiB each, sent by each"));
+  const at::Tensor mean = at::full({1}, best, tensor.options());
+  group.all_reduce(mean, "a test sum's time").wait();
+  return mean.item<double>() / static_cast<double>(group.size());
+}
+
+// How fast sums go between all processes, when a launcher started several, on as much as takes long enough.
+doctor::Finding sum_speed(const Launch& launch, at::Device device) {
+  constexpr double kEnoughSeconds = 20e-3;
+  constexpr int64_t kFewest = 1 << 18, kMost = 1 << 26;  // of 4 bytes: 1 MiB to 256 MiB
+  const auto group = train::ProcessGroup::open(launch, {.device = device, .timeout = std::chrono::minutes(2)});
+  for (int64_t values = kFewest;; values *= 4) {
+    const double seconds = sum_seconds(*group, device, values);
+    if (seconds < kEnoughSeconds && values < kMost) continue;
+    const auto size = static_cast<double>(launch.size);
+    const double sent = 4 * static_cast<double>(values) * 2 * (size - 1) / size;
+    return doctor::measured(
+        "sum over processes", sent / seconds / 1e9, "GB/s",
+        concat(launch.size, " processes (", launch.source, "), ", values * 4 / 1024 / 1024, " MiB, sent by each"));
+  }
 }
 
 void add_sum_speed(const Launch& launch, at::Device device, doctor::Examination& examination) {

@@ -169,7 +169,9 @@ TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
     run(more);
     const json report = json::parse(std::ifstream(folder / "report.json"));
     EXPECT_GE(ops(report, "aten::_fused_adamw_"), 3) << name;
-    EXPECT_GT(ops(report, "npu::npu_fusion_attention_grad"), 0) << name;
+    if (stage != "vae") {
+      EXPECT_GT(ops(report, "npu::npu_fusion_attention_grad"), 0) << name;
+    }
     if (stage == "ar") {
       for (const char* fused : {"npu::npu_rms_norm", "npu::npu_rotary_mul", "npu::npu_swiglu"}) {
         EXPECT_GE(ops(report, fused), 3) << name << " " << fused;
@@ -210,9 +212,9 @@ TEST(DeviceType, TwoDevicesTrainAsOneProcessor) {
   const auto folder = test::scratch_folder();
   const auto options_of = [&](const std::string& name, const char* device) {
     test::ProcessOptions options =
-        test::glm_image({"train",     "vae",     "--preset", "tiny",  "--data",       "synthetic:32", "--steps",
-                         "3",         "--batch", "1",        "--set", "accumulate=2", "--set",        "warmup=0",
-                         "--threads", "1",       "--device", device,  "--out",        folder / name});
+        test::glm_image({"train",     "tokenizer", "--preset", "tiny",  "--data",       "synthetic:32", "--steps",
+                         "3",         "--batch",   "1",        "--set", "accumulate=2", "--set",        "warmup=0",
+                         "--threads", "1",         "--device", device,  "--out",        folder / name});
     options.environment["GLM_IMAGE_DEVICE_LIBRARY"] = test::emulated_npu_library().string();
     options.environment["EMULATED_NPU_OPERATORS"] = "1";
     options.environment["EMULATED_NPU_DEVICES"] = "2";

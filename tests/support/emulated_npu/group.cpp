@@ -6,6 +6,7 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <string>
@@ -24,6 +25,8 @@ namespace {
 using glmimage::train::kProcessGroupVersion;
 using glmimage::train::ProcessGroupRequest;
 using Works = c10::intrusive_ptr<c10d::Work>;
+
+constexpr size_t kPiece = size_t{4} << 20;
 
 // Everything is done when a collective returns.
 class Done final : public c10d::Work {
@@ -85,26 +88,40 @@ class Group final : public c10d::Backend {
     return host_view(tensor);
   }
 
-  std::string key(int64_t turn, int rank) const { return std::to_string(turn) + "/" + std::to_string(rank); }
+  // What a rank gives in a turn, in pieces: the store takes messages of at most 8 MiB.
+  std::string key(int64_t turn, int rank, size_t piece) const {
+    return std::to_string(turn) + "/" + std::to_string(rank) + "/" + std::to_string(piece);
+  }
+  static size_t pieces(size_t bytes) { return (bytes + kPiece - 1) / kPiece; }
+  static size_t piece_bytes(size_t bytes, size_t piece) { return std::min(kPiece, bytes - piece * kPiece); }
 
   // Every rank's tensor. The last one to have read them all clears the store.
   std::vector<at::Tensor> exchanged(const at::Tensor& own) {
     const int64_t turn = turn_++;
-    std::vector<uint8_t> bytes(own.nbytes());
-    std::memcpy(bytes.data(), own.const_data_ptr(), bytes.size());
-    store_->set(key(turn, rank_), bytes);
+    const size_t bytes = own.nbytes();
+    const auto* mine = static_cast<const uint8_t*>(own.const_data_ptr());
+    for (size_t i = 0; i < pieces(bytes); ++i) {
+      const uint8_t* first = mine + i * kPiece;
+      store_->set(key(turn, rank_, i), std::vector<uint8_t>(first, first + piece_bytes(bytes, i)));
+    }
     std::vector<at::Tensor> out;
     for (int rank = 0; rank < size_; ++rank) {
-      store_->wait({key(turn, rank)}, timeout_);
-      const std::vector<uint8_t> got = store_->get(key(turn, rank));
-      TORCH_CHECK(got.size() == bytes.size(), "rank ", rank, " sent ", got.size(), " bytes, rank ", rank_, " ",
-                  bytes.size());
       out.push_back(at::zeros(own.sizes(), own.options()));
-      std::memcpy(out.back().mutable_data_ptr(), got.data(), got.size());
+      auto* theirs = static_cast<uint8_t*>(out.back().mutable_data_ptr());
+      for (size_t i = 0; i < pieces(bytes); ++i) {
+        store_->wait({key(turn, rank, i)}, timeout_);
+        const std::vector<uint8_t> got = store_->get(key(turn, rank, i));
+        TORCH_CHECK(got.size() == piece_bytes(bytes, i), "rank ", rank, " sent another number of bytes than rank ",
+                    rank_);
+        std::memcpy(theirs + i * kPiece, got.data(), got.size());
+      }
     }
-    if (store_->add(std::to_string(turn) + "/read", 1) == size_) {
-      for (int rank = 0; rank < size_; ++rank) store_->deleteKey(key(turn, rank));
-      store_->deleteKey(std::to_string(turn) + "/read");
+    const std::string read = std::to_string(turn) + "/read";
+    if (store_->add(read, 1) == size_) {
+      for (int rank = 0; rank < size_; ++rank) {
+        for (size_t i = 0; i < pieces(bytes); ++i) store_->deleteKey(key(turn, rank, i));
+      }
+      store_->deleteKey(read);
     }
     return out;
   }
