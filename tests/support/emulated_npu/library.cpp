@@ -83,7 +83,7 @@ __attribute__((visibility("default"))) void init_npu(const c10::Device& device) 
   const char* broken = std::getenv("EMULATED_NPU_BROKEN");
   TORCH_CHECK(!broken, broken);
   TORCH_CHECK(device.type() == emulated_npu::kType, "expected an npu device, not ", device);
-  emulated_npu::set_current_device(device.index());
+  if (device.index() < emulated_npu::device_count()) emulated_npu::set_current_device(device.index());
   const char* operators = std::getenv("EMULATED_NPU_OPERATORS");
   if (operators && std::string(operators) == "1") emulated_npu::offer_vendor_operators(true);
 }
