@@ -245,7 +245,10 @@ void Run::log(int64_t step, json values) {
   values["grad_norm"] = last_update_.grad_norm;
   values["skipped"] = skipped_;
   if (!log_) return;
-  if (parallel_) values["bytes_sent"] = parallel_->group().bytes_sent() - sent_before_;
+  if (parallel_) {
+    values["bytes_sent"] = parallel_->group().bytes_sent() - sent_before_;
+    values["overlap"] = parallel_->overlap();
+  }
   log_->step(step, std::move(values));
 }
 

@@ -205,6 +205,7 @@ TEST(WarmupConstant, RisesAndStays) {
 }
 
 TEST(Ema, FollowsTheFormulaAndRampsUp) {
+  at::NoGradGuard no_grad;  // the parameter is one that learns
   at::Tensor value = at::full({2}, 1.0, at::kFloat);
   Ema ema(ParameterList{{"value", &value, {2}, Init::ones()}}, 0.9);
   double shadow = 1.0;
@@ -221,6 +222,7 @@ TEST(Ema, FollowsTheFormulaAndRampsUp) {
 }
 
 TEST(Ema, DecayZeroKeepsNothing) {
+  at::NoGradGuard no_grad;  // the parameter is one that learns
   at::Tensor value = at::full({2}, 1.0, at::kFloat);
   Ema ema(ParameterList{{"value", &value, {2}, Init::ones()}}, 0);
   value.fill_(7);
@@ -232,6 +234,7 @@ TEST(Ema, DecayZeroKeepsNothing) {
 }
 
 TEST(Ema, SwapsThereAndBack) {
+  at::NoGradGuard no_grad;  // the parameter is one that learns
   at::Tensor value = at::full({2}, 0.1, at::kFloat);
   Ema ema(ParameterList{{"value", &value, {2}, Init::ones()}}, 0.9);
   value.fill_(0.3);

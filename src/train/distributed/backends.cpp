@@ -1,5 +1,6 @@
 #include "train/distributed/backends.h"
 
+#include <c10/util/Logging.h>
 #include <dlfcn.h>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -40,7 +41,8 @@ void* entry_in(const std::string& library, at::Device device) {
 void* find_entry(at::Device device) {
   if (const std::string chosen = variable(kLibraryVariable); !chosen.empty()) return entry_in(chosen, device);
   if (void* loaded = ::dlsym(RTLD_DEFAULT, kProcessGroupEntry)) return loaded;
-  const std::string name = concat("libglm_image_group_", device.is_cuda() ? "cuda" : "npu", ".so");
+  const std::string kind = device_name(device),
+                    name = concat("libglm_image_group_", kind.substr(0, kind.find(':')), ".so");
   std::error_code error;
   const fs::path beside = fs::read_symlink("/proc/self/exe", error).parent_path() / name;
   return entry_in(fs::exists(beside, error) ? beside.string() : name, device);
@@ -50,8 +52,10 @@ void* find_entry(at::Device device) {
 
 std::string first_line(const std::exception& error) {
   const auto* of_torch = dynamic_cast<const c10::Error*>(&error);
-  const std::string text = of_torch ? of_torch->what_without_backtrace() : error.what();
-  return text.substr(0, text.find('\n'));
+  std::string text = of_torch ? of_torch->what_without_backtrace() : error.what();
+  text = text.substr(0, text.find('\n'));
+  const size_t place = text.find(".cc:"), end = text.find("] ");  // Gloo begins with the line of its source
+  return text.rfind('[', 0) == 0 && place < end && end != std::string::npos ? text.substr(end + 2) : text;
 }
 
 c10::intrusive_ptr<c10d::Store> open_store(const Launch& launch, std::chrono::milliseconds timeout) {
@@ -59,6 +63,8 @@ c10::intrusive_ptr<c10d::Store> open_store(const Launch& launch, std::chrono::mi
     fail(ErrorKind::usage, launch.source,
          " does not say where rank 0 is: set MASTER_ADDR (and MASTER_PORT) to an address all ranks reach");
   }
+  // c10d logs what it throws, with stack traces; here an Error says it once. TORCH_CPP_LOG_LEVEL brings the log back.
+  if (variable("TORCH_CPP_LOG_LEVEL").empty()) FLAGS_caffe2_log_level = c10::GLOG_FATAL;
   c10d::TCPStoreOptions options;
   options.port = static_cast<uint16_t>(launch.master_port);
   options.isServer = launch.rank == 0 && !agent_serves();

@@ -43,6 +43,7 @@ class DataParallel {
   void end_pass();
   // After the last pass: the pieces' .grad is the sum of all ranks' gradients.
   void finish_update();
+  double overlap() const { return gradients_->overlap(); }
   // A squared norm over this rank's pieces -> over all parameters.
   double sum_of_squares(double here) const;
   // The pieces have new values: the modules see them when it returns, or at their next gathering.

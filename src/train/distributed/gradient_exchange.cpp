@@ -142,17 +142,19 @@ void GradientExchange::send(Bucket& bucket) {
       if (!bucket.filled[i]) bucket.flat.narrow(0, unit.places[i].offset, unit.places[i].length).zero_();
     }
   }
+  const std::string what = concat(kGradients, " of ", unit.name);
   const int64_t slice = unit.slice(group_.size());
   switch (sharding_) {
-    case Sharding::none: bucket.work = group_.all_reduce(bucket.flat, kGradients); break;
+    case Sharding::none: bucket.work = group_.all_reduce(bucket.flat, what.c_str()); break;
     case Sharding::zero1:
-      bucket.work = group_.reduce_scatter(bucket.flat.narrow(0, group_.rank() * slice, slice), bucket.flat, kGradients);
+      bucket.work =
+          group_.reduce_scatter(bucket.flat.narrow(0, group_.rank() * slice, slice), bucket.flat, what.c_str());
       break;
     case Sharding::zero2:
     case Sharding::zero3:
       while (under_way_.size() >= kUnderWay) receive_oldest();
       bucket.received = at::empty({slice}, options);
-      bucket.work = group_.reduce_scatter(bucket.received, bucket.flat, kGradients);
+      bucket.work = group_.reduce_scatter(bucket.received, bucket.flat, what.c_str());
       break;
   }
   under_way_.push_back(static_cast<size_t>(&bucket - buckets_.data()));
@@ -181,6 +183,7 @@ void GradientExchange::receive(Bucket& bucket) {
 void GradientExchange::end_pass() {
   if (!sending_) return;
   at::NoGradGuard no_grad;
+  sent_early_ = next_;
   for (; next_ < order_.size(); ++next_) send(buckets_[order_[next_]]);
   while (!under_way_.empty()) receive_oldest();
   settle();
@@ -246,6 +249,10 @@ at::Tensor GradientExchange::part(size_t unit, const Piece& piece) const {
   if (sends_every_pass()) return bucket.slice.narrow(0, piece.in_slice, piece.length);
   const int64_t slice = bucket.unit.slice(group_.size());
   return bucket.flat.narrow(0, group_.rank() * slice + piece.in_slice, piece.length);
+}
+
+double GradientExchange::overlap() const {
+  return static_cast<double>(sent_early_) / static_cast<double>(buckets_.size());
 }
 
 int64_t GradientExchange::bytes() const {

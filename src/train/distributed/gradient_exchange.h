@@ -49,6 +49,8 @@ class GradientExchange {
   at::Tensor part(size_t unit, const Piece& piece) const;
 
   int64_t bytes() const;  // that gradients take now
+  // The share of the units that were sent while the last backward pass still ran.
+  double overlap() const;
 
  private:
   struct Bucket {
@@ -85,6 +87,7 @@ class GradientExchange {
   size_t next_ = 0;                               // in order_
   bool order_known_ = false, sending_ = false;
   int64_t passes_left_ = 0, arrivals_ = 0;
+  size_t sent_early_ = 0;  // units of the last pass, before its backward pass ended
   std::vector<char> expected_;  // has come in the last pass before
   std::vector<char> came_;      // in this pass, here
   std::vector<char> arrived_;   // in this update; on any rank once it is settled

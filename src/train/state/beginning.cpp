@@ -1,6 +1,8 @@
 #include "train/state/beginning.h"
 
 #include <cstdio>
+#include <set>
+#include <string>
 #include <system_error>
 #include <vector>
 
@@ -91,6 +93,11 @@ fs::path choose(const StageOptions& options) {
 
 // The passes of an update are dealt out to the processes, as many to each.
 void check_processes(const TrainConfig& config, int64_t processes) {
+  static const std::set<std::string> dealt = {"vae", "tokenizer", "dit", "ar"};
+  if (!dealt.contains(config.stage)) {
+    fail(ErrorKind::usage, "stage ", config.stage, " is trained by one process, and ", processes,
+         " were started: only vae, tokenizer, dit and ar deal out their passes");
+  }
   if (config.accumulate % processes == 0) return;
   const int64_t all = config.batch * config.accumulate;
   fail(ErrorKind::usage, processes, " processes share the passes of an update, and accumulate is ", config.accumulate,

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "train/distributed/ranks.h"
+#include "train/distributed/toy.h"
 #include "train/distributed/two_machines.h"
 #include "train/stage_helpers.h"
 #include "train/state/saved_tensors.h"
@@ -85,17 +86,19 @@ class DistributedTest : public testing::Test {
 
 fs::path DistributedTest::root_;
 
-TEST(Collectives, GiveWhatTheirNamesSay) {
-  run_ranks(2, "Collectives", true);
-  run_ranks(3, "Collectives", true);
-}
-
-TEST(Collectives, SendTheBytesThatAreCounted) { run_ranks(4, "BytesSent", true); }
+TEST(Collectives, GiveWhatTheirNamesSayAndSendTheBytesThatAreCounted) { run_ranks(3, "Collectives", true); }
 
 TEST_F(DistributedTest, TrainsWhatOneProcessTrains) {
   const int64_t steps = soak() ? 50 : 3;
   const std::vector<std::string> stages = {"dit", "ar"};
-  for (const std::string& stage : stages) train_stage(run(stage, stage + "-1", steps));
+  for (const std::string& stage : stages) {
+    train_stage(run(stage, stage + "-1", steps));
+    // The measure sees what it is to see: a process whose passes did not count.
+    StageOptions half = run(stage, stage + "-half", steps);
+    half.config.accumulate = 2;
+    train_stage(half);
+    EXPECT_GT(difference(newest(half.out), newest(root_ / (stage + "-1"))), 1e-4);
+  }
   for (int ranks : {2, 4}) {
     std::vector<StageOptions> all;
     const auto name = [&](const std::string& stage, const std::string& sharding) {
@@ -122,6 +125,7 @@ TEST_F(DistributedTest, TrainsWhatOneProcessTrains) {
         const int64_t sent = told["bytes_sent"], predicted = told["bytes_sent_by_formula"];
         EXPECT_NEAR(counted / formula, 1, 0.02) << told;
         EXPECT_EQ(sent, predicted) << told;
+        EXPECT_GT(metrics(folder, "overlap").back(), 0.6);
         std::printf("%-12s differs by %.1e; memory %.0f, by formula %.0f; sends %lld a step, by formula %lld\n",
                     name(stage, sharding).c_str(), relative, counted, formula, static_cast<long long>(sent),
                     static_cast<long long>(predicted));
@@ -132,12 +136,13 @@ TEST_F(DistributedTest, TrainsWhatOneProcessTrains) {
 
 // Stages with a state beside their weights, and losses that begin later.
 TEST_F(DistributedTest, KeepsTheCodesHistoryAndTheDiscriminator) {
+  const std::vector<std::string> shardings = soak() ? kShardings : std::vector<std::string>{"none", "zero3"};
   std::vector<StageOptions> all;
   const auto variants = [&](const std::string& stage, const std::function<void(StageOptions&)>& change) {
     StageOptions alone = run(stage, stage + "-state-1", 4);
     change(alone);
     train_stage(alone);
-    for (const std::string& sharding : kShardings) {
+    for (const std::string& sharding : shardings) {
       all.push_back(sharded(sharding, stage, stage + "-state-" + sharding, 4));
       change(all.back());
     }
@@ -149,7 +154,7 @@ TEST_F(DistributedTest, KeepsTheCodesHistoryAndTheDiscriminator) {
   });
   run_ranks(2, "Train", runs(all));
   for (const std::string stage : {"tokenizer", "vae"}) {
-    for (const std::string& sharding : kShardings) {
+    for (const std::string& sharding : shardings) {
       EXPECT_LE(difference(newest(root_ / (stage + "-state-" + sharding)), newest(root_ / (stage + "-state-1"))), 1e-5)
           << stage << " " << sharding;
     }
@@ -157,25 +162,68 @@ TEST_F(DistributedTest, KeepsTheCodesHistoryAndTheDiscriminator) {
   }
 }
 
-TEST_F(DistributedTest, RecomputedBlocksAndPicturesOnTheWay) {
-  StageOptions alone = run("dit", "recompute-1", 2);
-  const auto change = [](StageOptions& options) {
-    options.config.recompute = true;
-    options.config.sample_every = options.config.held_out_every = 1;
-  };
-  change(alone);
-  train_stage(alone);
+// The other ways through a stage: blocks computed again, bfloat16, pictures drawn on the way, adapters.
+TEST_F(DistributedTest, TheOtherWaysThroughAStage) {
+  const std::vector<std::string> shardings = soak() ? kShardings : std::vector<std::string>{"none", "zero3"};
+  train_stage(run("dit", "base", 1));
+  const std::map<std::string, std::function<void(StageOptions&)>> ways = {
+      {"recompute",
+       [](StageOptions& options) {
+         options.config.recompute = true;
+         options.config.precision = Precision::bfloat16;
+         options.config.sample_every = options.config.held_out_every = 1;
+       }},
+      {"adapter", [](StageOptions& options) {
+         options.init = root_ / "base/final";
+         options.config.lora.rank = 2;
+       }}};
   std::vector<StageOptions> all;
-  for (const std::string& sharding : kShardings) {
-    all.push_back(sharded(sharding, "dit", "recompute-" + sharding, 2));
-    change(all.back());
+  for (const auto& [name, change] : ways) {
+    StageOptions alone = run("dit", name + "-1", 2);
+    change(alone);
+    train_stage(alone);
+    for (const std::string& sharding : shardings) {
+      all.push_back(sharded(sharding, "dit", name + "-" + sharding, 2));
+      change(all.back());
+    }
   }
   run_ranks(2, "Train", runs(all));
+  for (const auto& [name, change] : ways) {
+    for (const std::string& sharding : shardings) {
+      EXPECT_LE(difference(newest(root_ / (name + "-" + sharding)), newest(root_ / (name + "-1"))), 1e-5)
+          << name << " " << sharding;
+    }
+  }
+  for (const std::string& sharding : shardings) {
+    EXPECT_TRUE(fs::exists(root_ / ("recompute-" + sharding) / "samples/step-00000001-held_out.png")) << sharding;
+    EXPECT_TRUE(fs::exists(root_ / ("recompute-" + sharding) / "final/transformer/config.json")) << sharding;
+    EXPECT_NEAR(metrics(root_ / ("recompute-" + sharding), "held_out_loss").back(),
+                metrics(root_ / "recompute-1", "held_out_loss").back(), 1e-3)
+        << sharding;
+    EXPECT_TRUE(fs::exists(root_ / ("adapter-" + sharding) / "final/adapter.safetensors")) << sharding;
+  }
+}
+
+// Gradients that come on some ranks, late, twice or never, and an update that all skip.
+TEST_F(DistributedTest, GradientsThatComeWhenTheyLike) {
+  const auto toy = [](const std::string& sharding, const std::string& name) {
+    StageOptions options = sharded(sharding, "vae", name, 8);
+    options.config.accumulate = 2;
+    options.config.learning_rate = 0.05;
+    options.config.optimiser.max_grad_norm = 0.01;  // clipped every time
+    options.config.distributed.bucket_mib = 0.001;
+    return options;
+  };
+  train_toy(toy("none", "toy-1"));
+  json tasks = runs({});
+  tasks["toy"] = true;
+  for (const std::string& sharding : kShardings) tasks["runs"].push_back(task_of(toy(sharding, "toy-" + sharding)));
+  run_ranks(2, "Train", tasks);
   for (const std::string& sharding : kShardings) {
-    const fs::path folder = root_ / ("recompute-" + sharding);
-    EXPECT_LE(difference(newest(folder), newest(root_ / "recompute-1")), 1e-5) << sharding;
-    EXPECT_TRUE(fs::exists(folder / "samples/step-00000001-held_out.png")) << sharding;
-    EXPECT_TRUE(fs::exists(folder / "final/transformer/config.json")) << sharding;
+    const fs::path folder = root_ / ("toy-" + sharding);
+    EXPECT_LE(difference(newest(folder), newest(root_ / "toy-1")), 1e-6) << sharding;
+    EXPECT_EQ(metrics(folder, "skipped").back(), 1) << sharding;
+    EXPECT_EQ(metrics(folder, "number"), metrics(root_ / "toy-1", "number")) << sharding;
   }
 }
 
@@ -270,36 +318,46 @@ TEST_F(DistributedTest, PassesThatCannotBeSharedAreRefused) {
   }
 }
 
-class KilledRank : public DistributedTest, public testing::WithParamInterface<const char*> {};
+struct Kill {
+  const char *sharding, *stage;
+  size_t victim;
+  int signal;  // SIGSTOP: it hangs
+};
+
+class KilledRank : public DistributedTest, public testing::WithParamInterface<Kill> {};
 
 // kill -9, and a process that hangs: the others end with one line within the time-out, and the run goes on elsewhere.
 TEST_P(KilledRank, EndsTheOthersAndIsResumed) {
-  const std::string sharding = GetParam(), name = "killed-" + sharding;
-  StageOptions options = sharded(sharding, "vae", name, 100'000);
+  const auto [sharding, stage, victim, signal] = GetParam();
+  if (signal != SIGSTOP && victim == 1 && !soak()) GTEST_SKIP() << "GLM_IMAGE_SOAK=1 runs it";
+  const std::string name = std::string("killed-") + sharding;
+  StageOptions options = sharded(sharding, stage, name, 100'000);
   options.config.save_every = 2;
   options.config.log_every = 1;
   json tasks = runs({options});
-  const double timeout = 4;
+  const double timeout = 3;
   tasks["timeout"] = timeout;
   Ranks ranks(2, "Train", tasks);
-  ASSERT_TRUE(ranks[0].wait_for_error_text("vae 5/100000")) << ranks[0].error_text();
-  const bool hangs = sharding == "none";
+  ASSERT_TRUE(ranks[0].wait_for_error_text(concat(stage, " 5/100000"))) << ranks[0].error_text();
+  const int other = 1 - static_cast<int>(victim);
   const auto began = std::chrono::steady_clock::now();
-  ranks[1].send(hangs ? SIGSTOP : SIGKILL);
-  const test::ProcessResult left = ranks[0].wait();
+  ranks[static_cast<int>(victim)].send(signal);
+  const test::ProcessResult left = ranks[other].wait();
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  ranks[1].send(SIGKILL);
+  ranks[static_cast<int>(victim)].send(SIGKILL);
   EXPECT_EQ(left.exit_code, 1) << left.err;
   EXPECT_LT(seconds, timeout + 10);  // of a busy machine
-  EXPECT_THAT(left.err, HasSubstr("glm-image: rank 0 of 2 waited in vain for "));
-  EXPECT_EQ(left.err.substr(left.err.rfind("glm-image: ")).find('\n') + 1,
-            left.err.substr(left.err.rfind("glm-image: ")).size());  // one line, the last
-  std::printf("%s: rank 0 ended %.1f s after rank 1 was %s: %s", name.c_str(), seconds, hangs ? "stopped" : "killed",
-              left.err.substr(left.err.rfind("glm-image: ")).c_str());
+  const size_t at = left.err.find("glm-image: ");
+  ASSERT_NE(at, std::string::npos) << left.err;
+  const std::string line = left.err.substr(at);
+  EXPECT_THAT(line, HasSubstr(concat("glm-image: rank ", other, " of 2 waited in vain for ")));
+  EXPECT_EQ(line.find('\n') + 1, line.size()) << line;  // one line, the last
+  std::printf("%s: rank %d ended %.1f s after signal %d reached rank %zu: %s", name.c_str(), other, seconds, signal,
+              victim, line.c_str());
 
   // From the last whole state, by one process: the losses that an undisturbed run has.
   const int64_t from = std::stoll(newest(root_ / name).filename().string().substr(5));
-  StageOptions on = run("vae", name, from + 2), straight = run("vae", name + "-straight", from + 2);
+  StageOptions on = run(stage, name, from + 2), straight = run(stage, name + "-straight", from + 2);
   train_stage(on);
   train_stage(straight);
   const std::vector<double> losses = metrics(root_ / name, "loss"), expected = metrics(straight.out, "loss");
@@ -307,18 +365,19 @@ TEST_P(KilledRank, EndsTheOthersAndIsResumed) {
   for (size_t i = 0; i < losses.size(); ++i) EXPECT_NEAR(losses[i], expected[i], 1e-4 * std::abs(expected[i])) << i;
 }
 
-INSTANTIATE_TEST_SUITE_P(Distributed, KilledRank, testing::Values("none", "zero2", "zero3"),
-                         [](const auto& info) { return std::string(info.param); });
+INSTANTIATE_TEST_SUITE_P(Distributed, KilledRank,
+                         testing::Values(Kill{"none", "vae", 1, SIGSTOP}, Kill{"zero2", "vae", 0, SIGKILL},
+                                         Kill{"zero3", "ar", 1, SIGKILL}),
+                         [](const auto& info) { return std::string(info.param.sharding); });
 
 // A launcher of Debian's, where it is installed.
 TEST_F(DistributedTest, MpirunStartsRanks) {
   if (std::system("mpirun --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "mpirun is not installed (openmpi-bin)";
   const json tasks = runs({sharded("zero2", "vae", "mpirun", 1)});
-  test::ProcessOptions options{.arguments = {"/usr/bin/mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2"},
-                               .environment = worker_environment(tasks)};
+  test::ProcessOptions options =
+      worker("Train", tasks, {"/usr/bin/mpirun", "--allow-run-as-root", "--oversubscribe", "-n", "2"});
   options.environment["MASTER_PORT"] = std::to_string(free_port());
   options.environment["MASTER_ADDR"] = "127.0.0.1";
-  for (const std::string& argument : worker_arguments("Train")) options.arguments.push_back(argument);
   const test::ProcessResult result = test::run_process(options);
   EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
   EXPECT_TRUE(fs::exists(newest(root_ / "mpirun") / "weights-00001-of-00002.safetensors"));
@@ -327,21 +386,14 @@ TEST_F(DistributedTest, MpirunStartsRanks) {
 // Two machines with a slow link between them that loses packets. In make soak; needs root.
 TEST_F(DistributedTest, TwoMachinesOverALinkThatLosesPackets) {
   if (!soak()) GTEST_SKIP() << "GLM_IMAGE_SOAK=1 runs it";
-  std::unique_ptr<test::TwoMachines> machines;
-  try {
-    machines = std::make_unique<test::TwoMachines>(
-        test::TwoMachines::Link{.delay = std::chrono::milliseconds(5), .loss = 0.01});
-  } catch (const std::runtime_error& error) {
-    GTEST_SKIP() << "no network namespaces here: " << error.what();
-  }
+  if (!test::TwoMachines::permitted()) GTEST_SKIP() << "ip netns or /dev/net/tun is not permitted here";
+  const test::TwoMachines machines({.delay = std::chrono::milliseconds(5), .loss = 0.01});
   train_stage(run("dit", "machines-1", 10));
   std::vector<StageOptions> all;
   for (const std::string& sharding : kShardings) all.push_back(sharded(sharding, "dit", "machines-" + sharding, 10));
   std::vector<std::unique_ptr<test::Process>> processes;
   for (size_t rank = 0; rank < 2; ++rank) {
-    test::ProcessOptions options{.arguments = {"/usr/sbin/ip", "netns", "exec", machines->name(rank)},
-                                 .environment = worker_environment(runs(all))};
-    for (const std::string& argument : worker_arguments("Train")) options.arguments.push_back(argument);
+    test::ProcessOptions options = worker("Train", runs(all), {"/usr/sbin/ip", "netns", "exec", machines.name(rank)});
     const std::map<std::string, std::string> place = {{"RANK", std::to_string(rank)},
                                                       {"LOCAL_RANK", "0"},
                                                       {"WORLD_SIZE", "2"},
@@ -355,15 +407,15 @@ TEST_F(DistributedTest, TwoMachinesOverALinkThatLosesPackets) {
     const test::ProcessResult result = process->wait();
     EXPECT_EQ(result.exit_code, 0) << result.out << result.err;
   }
-  EXPECT_GT(machines->packets(), 1000);
-  EXPECT_GT(machines->lost(), 0);
+  EXPECT_GT(machines.packets(), 1000);
+  EXPECT_GT(machines.lost(), 0);
   for (const std::string& sharding : kShardings) {
     EXPECT_LE(difference(newest(root_ / ("machines-" + sharding)), newest(root_ / "machines-1")), 1e-5) << sharding;
     std::printf("two machines, %s: %.3f s a step\n", sharding.c_str(),
                 metrics(root_ / ("machines-" + sharding), "seconds").back() / 10);
   }
-  std::printf("%lld packets, %lld lost\n", static_cast<long long>(machines->packets()),
-              static_cast<long long>(machines->lost()));
+  std::printf("%lld packets, %lld lost\n", static_cast<long long>(machines.packets()),
+              static_cast<long long>(machines.lost()));
 }
 
 // The variables that srun sets (there is no Slurm here): the host list of one machine.
@@ -371,7 +423,7 @@ TEST_F(DistributedTest, SlurmsVariablesAreUnderstood) {
   const json tasks = runs({sharded("zero1", "vae", "slurm", 1)});
   std::vector<std::unique_ptr<test::Process>> processes;
   for (const std::string rank : {"0", "1"}) {
-    test::ProcessOptions options{.arguments = worker_arguments("Train"), .environment = worker_environment(tasks)};
+    test::ProcessOptions options = worker("Train", tasks);
     const std::map<std::string, std::string> place = {{"SLURM_PROCID", rank},
                                                       {"SLURM_LOCALID", rank},
                                                       {"SLURM_NTASKS", "2"},

@@ -16,6 +16,7 @@ json task_of(const StageOptions& options) {
   TrainConfig config = options.config;
   return {{"stage", config.stage},
           {"out", options.out.string()},
+          {"init", options.init.string()},
           {"vae", options.vae.string()},
           {"tokenizer", options.tokenizer.string()},
           {"config", config.fields().to_json()}};
@@ -26,6 +27,7 @@ StageOptions options_of(const json& task) {
   options.config = TrainConfig::of_stage(task["stage"]);
   options.config.fields().read(task["config"], "the task");
   options.out = task["out"].get<std::string>();
+  options.init = task["init"].get<std::string>();
   options.vae = task["vae"].get<std::string>();
   options.tokenizer = task["tokenizer"].get<std::string>();
   return options;
@@ -49,17 +51,19 @@ int free_port() {
   return ntohs(address.sin_port);
 }
 
-std::map<std::string, std::string> worker_environment(const json& tasks) {
-  return {{"GLM_IMAGE_TEST_WORKER", tasks.dump()},
-          {"OMP_NUM_THREADS", "1"},
-          {"GTEST_TOTAL_SHARDS", ""},
-          {"GTEST_SHARD_INDEX", ""},
-          {"GTEST_OUTPUT", ""}};
-}
-
-std::vector<std::string> worker_arguments(const std::string& test) {
-  return {std::filesystem::read_symlink("/proc/self/exe"), "--gtest_filter=DistributedWorker." + test,
-          "--gtest_brief=1"};
+test::ProcessOptions worker(const std::string& test, const json& tasks, const std::vector<std::string>& launcher) {
+  test::ProcessOptions options{.arguments = launcher,
+                               .environment = {{"GLM_IMAGE_TEST_WORKER", tasks.dump()},
+                                               {"OMP_NUM_THREADS", "1"},
+                                               {"GTEST_TOTAL_SHARDS", ""},
+                                               {"GTEST_SHARD_INDEX", ""},
+                                               {"GTEST_OUTPUT", ""}},
+                               .input = {},
+                               .folder = {}};
+  options.arguments.push_back(std::filesystem::read_symlink("/proc/self/exe"));
+  options.arguments.push_back("--gtest_filter=DistributedWorker." + test);
+  options.arguments.push_back("--gtest_brief=1");
+  return options;
 }
 
 json worker_tasks() {
@@ -71,7 +75,7 @@ Ranks::Ranks(int size, const std::string& test, const json& tasks,
              const std::map<std::string, std::string>& environment) {
   const std::string port = std::to_string(free_port()), all = std::to_string(size);
   for (int rank = 0; rank < size; ++rank) {
-    test::ProcessOptions options{.arguments = worker_arguments(test), .environment = worker_environment(tasks)};
+    test::ProcessOptions options = worker(test, tasks);
     for (const auto& [name, value] : environment) options.environment[name] = value;
     const std::map<std::string, std::string> place = {
         {"RANK", std::to_string(rank)}, {"LOCAL_RANK", std::to_string(rank)}, {"WORLD_SIZE", all},

@@ -14,7 +14,7 @@
 // of a launcher.
 namespace glmimage::train {
 
-// A run that every rank does: {"stage", "out", "config"} and, where the stage needs them, "vae" and "tokenizer".
+// A run that every rank does: {"stage", "out", "config", "init", "vae", "tokenizer"}.
 nlohmann::json task_of(const StageOptions& options);
 StageOptions options_of(const nlohmann::json& task);
 // The stage of this name.
@@ -38,9 +38,9 @@ void run_ranks(int size, const std::string& test, const nlohmann::json& tasks);
 
 // What a worker was told.
 nlohmann::json worker_tasks();
-// The variables that start a worker test, without those that say its place.
-std::map<std::string, std::string> worker_environment(const nlohmann::json& tasks);
-std::vector<std::string> worker_arguments(const std::string& test);
+// A process that runs a worker test, started by `launcher` if there is one; without the variables that say its place.
+test::ProcessOptions worker(const std::string& test, const nlohmann::json& tasks,
+                            const std::vector<std::string>& launcher = {});
 
 // A port nobody listens at.
 int free_port();

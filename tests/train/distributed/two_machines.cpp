@@ -23,7 +23,7 @@ void command(const std::string& text) {
   if (std::system((text + " 2> /dev/null").c_str()) != 0) throw std::runtime_error(text + ": failed");
 }
 
-// The file of a new tunnel interface "link" in a namespace; a namespace is a thread's, so one is made for it.
+// The file of a new tunnel interface "wire" in a namespace; a namespace is a thread's, so one is made for it.
 int tunnel_in(const std::string& name) {
   int file = -1;
   std::string fault;
@@ -33,7 +33,7 @@ int tunnel_in(const std::string& name) {
     if (space >= 0) ::close(space);
     file = ::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK);
     ifreq request{};
-    std::strncpy(request.ifr_name, "link", IFNAMSIZ - 1);
+    std::strncpy(request.ifr_name, "wire", IFNAMSIZ - 1);
     request.ifr_flags = IFF_TUN | IFF_NO_PI;
     if (file < 0 || ::ioctl(file, TUNSETIFF, &request) != 0) fault = std::strerror(errno);
   }).join();
@@ -48,6 +48,12 @@ struct Packet {
 
 }  // namespace
 
+bool TwoMachines::permitted() {
+  const std::string name = "glm" + std::to_string(::getpid());
+  return ::access("/dev/net/tun", R_OK | W_OK) == 0 &&
+         std::system(("ip netns add " + name + " 2> /dev/null && ip netns del " + name).c_str()) == 0;
+}
+
 TwoMachines::TwoMachines(const Link& link) : link_(link) {
   try {
     for (size_t i = 0; i < 2; ++i) {
@@ -55,8 +61,8 @@ TwoMachines::TwoMachines(const Link& link) : link_(link) {
       command("ip netns add " + name);
       names_[i] = name;
       ends_[i] = tunnel_in(name);
-      command("ip -n " + name + " addr add " + address(i) + " peer " + address(1 - i) + " dev link");
-      command("ip -n " + name + " link set link up");
+      command("ip -n " + name + " addr add " + address(i) + " peer " + address(1 - i) + " dev wire");
+      command("ip -n " + name + " link set wire up");
       command("ip -n " + name + " link set lo up");
     }
   } catch (...) {

@@ -16,7 +16,9 @@ class TwoMachines {
     std::chrono::microseconds delay;  // one way
     double loss = 0;                  // share of the packets
   };
-  // Throws std::runtime_error where the system does not let it: that needs root and /dev/net/tun.
+  // Whether the system lets this process: that needs root and /dev/net/tun.
+  static bool permitted();
+  // Throws std::runtime_error.
   explicit TwoMachines(const Link& link);
   ~TwoMachines();
   TwoMachines(const TwoMachines&) = delete;

@@ -21,6 +21,7 @@
 #include "core/launch.h"
 #include "train/distributed/process_group.h"
 #include "train/distributed/ranks.h"
+#include "train/distributed/toy.h"
 
 namespace glmimage::train {
 namespace {
@@ -33,7 +34,7 @@ std::shared_ptr<ProcessGroup> meet(double seconds) {
   return ProcessGroup::open(*launch, {.timeout = std::chrono::milliseconds(static_cast<int64_t>(1000 * seconds))});
 }
 
-// What the system has sent over all TCP connections of this process.
+// What this process has given the system to send over all its TCP connections.
 int64_t tcp_bytes_sent() {
   int64_t bytes = 0;
   const std::unique_ptr<DIR, int (*)(DIR*)> folder(::opendir("/proc/self/fd"), ::closedir);
@@ -41,7 +42,7 @@ int64_t tcp_bytes_sent() {
     tcp_info info{};
     socklen_t length = sizeof info;
     if (::getsockopt(std::atoi(entry->d_name), IPPROTO_TCP, TCP_INFO, &info, &length) == 0) {
-      bytes += static_cast<int64_t>(info.tcpi_bytes_sent);
+      bytes += static_cast<int64_t>(info.tcpi_bytes_sent - info.tcpi_bytes_retrans + info.tcpi_notsent_bytes);
     }
   }
   return bytes;
@@ -57,31 +58,8 @@ void as_program(const std::function<void()>& action) {
   }
 }
 
-class DistributedWorker : public testing::Test {
- protected:
-  void SetUp() override {
-    tasks_ = worker_tasks();
-    if (tasks_.is_null()) GTEST_SKIP() << "started by other tests";
-    at::set_num_threads(1);
-  }
-  json tasks_;
-};
-
-TEST_F(DistributedWorker, Train) {
-  as_program([&] {
-    const auto group = meet(tasks_["timeout"]);
-    for (const json& task : tasks_["runs"]) {
-      StageOptions options = options_of(task);
-      options.group = group;
-      train_stage(options);
-    }
-    if (group) group->agree("", "the others to finish");
-  });
-}
-
 // Each number that a rank sends is 1 + rank, or tells place and rank apart.
-TEST_F(DistributedWorker, Collectives) {
-  const auto group = meet(20);
+void expect_right_results(const std::shared_ptr<ProcessGroup>& group) {
   const int64_t rank = group->rank(), size = group->size();
 
   at::Tensor told = at::full({5}, 1.0F + static_cast<float>(rank));
@@ -126,11 +104,10 @@ TEST_F(DistributedWorker, Collectives) {
   group->agree("", "test");
 }
 
-// What is counted is what the system sends, but for Gloo's headers and the acknowledgements of the last message.
-TEST_F(DistributedWorker, BytesSent) {
-  const auto group = meet(20);
-  constexpr int64_t kElements = int64_t{1} << 20;
-  at::Tensor tensor = at::zeros({kElements}), part = at::zeros({kElements / group->size()});
+// What is counted is what the system sends, but for Gloo's headers.
+void expect_counted_bytes(const std::shared_ptr<ProcessGroup>& group) {
+  const int64_t elements = group->size() * (int64_t{1} << 18);
+  at::Tensor tensor = at::zeros({elements}), part = at::zeros({elements / group->size()});
   const std::map<std::string, std::function<void()>> actions = {
       {"all_reduce", [&] { group->all_reduce(tensor, "test").wait(); }},
       {"reduce_scatter", [&] { group->reduce_scatter(part, tensor, "test").wait(); }},
@@ -144,6 +121,48 @@ TEST_F(DistributedWorker, BytesSent) {
     EXPECT_NEAR(sent / counted, 1, 0.01) << name << ": " << sent << " bytes, " << counted << " counted";
   }
   group->agree("", "test");
+}
+
+void expect_refusal_of_other_stages(const std::shared_ptr<ProcessGroup>& group) {
+  StageOptions options;
+  options.group = group;
+  try {
+    begin_run("roll-outs", options);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()).find("stage roll-outs is trained by one process, and 3 were started"), 0U)
+        << error.what();
+  }
+  group->agree("", "test");
+}
+
+class DistributedWorker : public testing::Test {
+ protected:
+  void SetUp() override {
+    tasks_ = worker_tasks();
+    if (tasks_.is_null()) GTEST_SKIP() << "started by other tests";
+    at::set_num_threads(1);
+  }
+  json tasks_;
+};
+
+TEST_F(DistributedWorker, Train) {
+  as_program([&] {
+    const auto group = meet(tasks_["timeout"]);
+    for (const json& task : tasks_["runs"]) {
+      StageOptions options = options_of(task);
+      options.group = group;
+      tasks_.contains("toy") ? train_toy(options) : train_stage(options);
+    }
+    if (group) group->agree("", "the others to finish");
+  });
+}
+
+TEST_F(DistributedWorker, Collectives) {
+  const auto group = meet(60);
+  expect_right_results(group);
+  expect_counted_bytes(group);
+  expect_refusal_of_other_stages(group);
 }
 
 }  // namespace
