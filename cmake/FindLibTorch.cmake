@@ -5,9 +5,9 @@ if(GLM_IMAGE_TORCH)
 else()
   set(_root ${CMAKE_SOURCE_DIR}/.deps/site/torch)
 endif()
-find_path(LIBTORCH_INCLUDE_DIR ATen/core/Tensor.h PATHS ${_root}/include NO_DEFAULT_PATH)
-find_library(LIBTORCH_CPU torch_cpu PATHS ${_root}/lib NO_DEFAULT_PATH)
-find_library(LIBTORCH_C10 c10 PATHS ${_root}/lib NO_DEFAULT_PATH)
+find_path(LIBTORCH_INCLUDE_DIR ATen/core/Tensor.h PATHS ${_root}/include NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
+find_library(LIBTORCH_CPU torch_cpu PATHS ${_root}/lib NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
+find_library(LIBTORCH_C10 c10 PATHS ${_root}/lib NO_DEFAULT_PATH NO_CMAKE_FIND_ROOT_PATH)
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(LibTorch
   REQUIRED_VARS LIBTORCH_CPU LIBTORCH_C10 LIBTORCH_INCLUDE_DIR

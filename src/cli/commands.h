@@ -8,6 +8,7 @@ namespace glmimage::cli {
 // Each subcommand adds its options to `app` and, when it was named, sets `run`, which returns the exit code.
 using Command = std::function<int()>;
 void add_generate(CLI::App& app, Command& run);
+void add_doctor(CLI::App& app, Command& run);
 void add_eval(CLI::App& app, Command& run);
 void add_inspect(CLI::App& app, Command& run);
 void add_serve(CLI::App& app, Command& run);

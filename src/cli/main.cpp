@@ -21,6 +21,7 @@ constexpr const char* kFooter = R"(Examples:
   glm-image generate --prompt 'a red apple on a green background' --output apple.png
   glm-image eval --count 20 --out out/eval
   glm-image inspect checkpoints/mini
+  glm-image doctor
   glm-image quantize checkpoints/mini out/mini-int8 --ar int8 --dit int8
   glm-image serve
   glm-image train vae --out runs/vae
@@ -48,6 +49,7 @@ int run_program(int argc, char** argv) {
   app.require_subcommand(1);
   cli::Command run;
   cli::add_generate(app, run);
+  cli::add_doctor(app, run);
   cli::add_eval(app, run);
   cli::add_inspect(app, run);
   cli::add_pull(app, run);

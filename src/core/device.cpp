@@ -11,7 +11,6 @@
 #include <atomic>
 #include <cctype>
 #include <cstdlib>
-#include <filesystem>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -37,17 +36,6 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 
 [[noreturn]] void fail_device(const at::Device& device, const std::string& why) {
   fail(ErrorKind::device, "device '", device_name(device), "' is not available: ", why);
-}
-
-// The folder of the libtorch_cpu.so this process runs with.
-fs::path libtorch_folder() {
-  void* library = ::dlopen("libtorch_cpu.so", RTLD_LAZY | RTLD_NOLOAD);
-  if (!library) return {};
-  struct link_map* map = nullptr;
-  fs::path folder;
-  if (::dlinfo(library, RTLD_DI_LINKMAP, &map) == 0 && map) folder = fs::path(map->l_name).parent_path();
-  ::dlclose(library);
-  return folder;
 }
 
 std::string installing(const DeviceSpec& spec) {
@@ -143,6 +131,16 @@ DeviceSpec parse_device(const std::string& text) {
   if (kind == "cuda") return {device(at::kCUDA), kCudaLibrary};
   if (kind == kNpuName) return {device(at::kPrivateUse1), kNpuLibrary};
   fail(ErrorKind::usage, "device '", text, "' is not known; choose cpu, cuda, cuda:N, npu or npu:N");
+}
+
+fs::path libtorch_folder() {
+  void* library = ::dlopen("libtorch_cpu.so", RTLD_LAZY | RTLD_NOLOAD);
+  if (!library) return {};
+  struct link_map* map = nullptr;
+  fs::path folder;
+  if (::dlinfo(library, RTLD_DI_LINKMAP, &map) == 0 && map) folder = fs::path(map->l_name).parent_path();
+  ::dlclose(library);
+  return folder;
 }
 
 at::Device open_device(const DeviceSpec& spec) {

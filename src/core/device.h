@@ -3,6 +3,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -18,6 +19,9 @@ struct DeviceSpec {
 
 // "cpu", "cuda", "cuda:1", "npu" (Ascend), "npu:0". No number means 0. Throws ErrorKind::usage for anything else.
 DeviceSpec parse_device(const std::string& text);
+
+// The folder of the libtorch_cpu.so this process runs with; empty when the system does not say.
+std::filesystem::path libtorch_folder();
 
 // Loads the device's library and proves by a small tensor that the device works. Call it before anything else is asked
 // of LibTorch: LibTorch looks for the CUDA library once and remembers that it was absent.

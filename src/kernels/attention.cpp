@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "kernels/ascend/attention.h"
+#include "kernels/ascend/fusion_attention.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/schema.h"
@@ -48,6 +49,8 @@ at::Tensor on_cpu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
 
 at::Tensor on_npu(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const MaybeTensor& bias, bool causal,
                   std::optional<double> scale, std::optional<int64_t> keys) {
+  const AttentionOptions options = options_of(bias, causal, scale, keys);
+  if (ascend::can_attend_in_training(q, k, v, options)) return ascend::attend_in_training(q, k, v, options);
   if (bias || causal || !ascend::can_attend(q, k, v)) return composition(q, k, v, bias, causal, scale, keys);
   return ascend::attend(q, k, v, scale.value_or(1 / std::sqrt(static_cast<double>(q.size(3)))), keys);
 }
@@ -92,6 +95,8 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
                                std::optional<double>, std::optional<int64_t>)>("glm_image::attention");
   return op.call(q, k, v, options.bias, options.mask == Mask::causal, options.scale, options.keys);
 }
+
+bool attention_is_fused(const at::Device& device) { return device.is_cpu() || device.is_cuda(); }
 
 at::Tensor attend_next(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& key_cache,
                        const at::Tensor& value_cache, int64_t length) {

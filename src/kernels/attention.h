@@ -23,6 +23,10 @@ struct AttentionOptions {
 at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                      const AttentionOptions& options = {});
 
+// Whether the device attends without ever having all scores in memory, whatever the mask is: what a forecast of memory
+// may count on. False for devices whose own operators serve some masks alone.
+bool attention_is_fused(const at::Device& device);
+
 // One more token behind `length` known ones: writes its k and v (B, Hkv, 1, D) into that slot of the caches
 // (B, Hkv, room, D), and attends from q (B, H, 1, D) over the length + 1 keys that are there then -> (B, H, 1, D).
 // Without history.

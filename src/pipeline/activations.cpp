@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/attention.h"
 #include "models/vae/bytes.h"
 #include "text/chat_template.h"
 
@@ -108,7 +109,7 @@ int64_t vision_tower(const VisualTokenizer& model, const RequestShape& r, const 
 }  // namespace
 
 Arithmetic Arithmetic::of(at::Device device, at::ScalarType dtype) {
-  return {.fused_attention = device.is_cpu() || device.is_cuda(),
+  return {.fused_attention = kernels::attention_is_fused(device),
           .one_pass = device.is_cpu() && dtype == at::kFloat,
           .host = device.is_cpu()};
 }

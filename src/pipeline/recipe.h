@@ -41,7 +41,7 @@ struct Recipe {
   std::vector<RecipeAdapter> loras;
   std::vector<RecipeReference> references;  // in prompt order
   std::string dtype;                        // that of the weights: float32, bfloat16, float16
-  std::string device = "cpu";               // cpu, cuda, npu: the kind, not which one
+  std::string device = "cpu";               // the kind, as parse_device reads it, not which one
   int64_t threads = 0;                      // of the processor: sums are cut by their number; 0: not known
   std::string label = "hidden";             // of pipeline/label.h: a visible mark is part of the picture
 

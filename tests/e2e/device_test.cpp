@@ -1,11 +1,17 @@
 // The road a picture takes on an accelerator, with the device played by the CPU: same ids and picture as on the CPU,
 // and the arithmetic really done there.
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/norm.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
+#include <memory>
 
 #include "core/image.h"
 #include "e2e/golden_case.h"
@@ -115,7 +121,29 @@ std::vector<json> numbers_of(const std::filesystem::path& run) {
   return lines;
 }
 
-// Every batch, every frozen part and every trained weight is there, or the device would refuse.
+// The largest relative difference between two runs' trained weights, file by file.
+double weights_apart(const std::filesystem::path& one, const std::filesystem::path& other) {
+  double most = 0;
+  int64_t tensors = 0;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(one / "final")) {
+    if (entry.path().extension() != ".safetensors") continue;
+    const SafetensorsFile expected = SafetensorsFile::open(entry.path());
+    const SafetensorsFile got =
+        SafetensorsFile::open(other / "final" / std::filesystem::relative(entry.path(), one / "final"));
+    for (const TensorInfo& info : expected.tensors()) {
+      if (!at::isFloatingType(info.dtype)) continue;
+      const at::Tensor want = expected.tensor(info.name).to(at::kDouble);
+      const at::Tensor apart = got.tensor(info.name).to(at::kDouble) - want;
+      most = std::max(most, apart.norm().item<double>() / std::max(want.norm().item<double>(), 1e-12));
+      ++tensors;
+    }
+  }
+  EXPECT_GT(tensors, 0) << one;
+  return most;
+}
+
+// Every batch, every frozen part and every trained weight is there, or the device would refuse. Its fused operators
+// attend, norm, turn, gate and update.
 TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
   using Arguments = std::vector<std::string>;
   const auto folder = test::scratch_folder(), cpu = folder / "cpu", npu = folder / "npu";
@@ -123,6 +151,7 @@ TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
     test::ProcessOptions options = test::glm_image(std::move(arguments));
     options.environment["GLM_IMAGE_DEVICE_LIBRARY"] = test::emulated_npu_library().string();
     options.environment["EMULATED_NPU_REPORT"] = (folder / "report.json").string();
+    options.environment["EMULATED_NPU_OPERATORS"] = "1";
     options.limit = std::chrono::minutes(10);
     const test::ProcessResult result = test::run_process(options);
     ASSERT_EQ(result.exit_code, 0) << options.arguments[2] << "\n" << result.err;
@@ -140,6 +169,15 @@ TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
     run(more);
     const json report = json::parse(std::ifstream(folder / "report.json"));
     EXPECT_GE(ops(report, "aten::_fused_adamw_"), 3) << name;
+    if (stage != "vae") {
+      EXPECT_GT(ops(report, "npu::npu_fusion_attention_grad"), 0) << name;
+    }
+    if (stage == "ar") {
+      for (const char* fused : {"npu::npu_rms_norm", "npu::npu_rotary_mul", "npu::npu_swiglu"}) {
+        EXPECT_GE(ops(report, fused), 3) << name << " " << fused;
+      }
+    }
+    EXPECT_LT(weights_apart(cpu / name, npu / name), 1e-2) << name;
     const std::vector<json> expected = numbers_of(cpu / name), got = numbers_of(npu / name);
     ASSERT_EQ(got.size(), expected.size()) << name;
     for (size_t i = 0; i < expected.size(); ++i) {
@@ -166,6 +204,50 @@ TEST(DeviceType, TrainsAllStagesAsOnTheProcessor) {
   Arguments drawing = adapter;
   drawing.insert(drawing.end(), {"--set", "sample_every=3", "--set", "prompts=[\"a cat\"]"});
   expect_equal("dit_adapter", "dit", drawing);
+}
+
+// Two ranks, each on an emulated device of its own with its fused operators and collectives, end with the weights of
+// one process on the processor.
+TEST(DeviceType, TwoDevicesTrainAsOneProcessor) {
+  const auto folder = test::scratch_folder();
+  const auto options_of = [&](const std::string& name, const char* device) {
+    test::ProcessOptions options =
+        test::glm_image({"train",     "tokenizer", "--preset", "tiny",  "--data",       "synthetic:32", "--steps",
+                         "3",         "--batch",   "1",        "--set", "accumulate=2", "--set",        "warmup=0",
+                         "--threads", "1",         "--device", device,  "--out",        folder / name});
+    options.environment["GLM_IMAGE_DEVICE_LIBRARY"] = test::emulated_npu_library().string();
+    options.environment["EMULATED_NPU_OPERATORS"] = "1";
+    options.environment["EMULATED_NPU_DEVICES"] = "2";
+    options.limit = std::chrono::minutes(10);
+    return options;
+  };
+  const test::ProcessResult alone = test::run_process(options_of("cpu", "cpu"));
+  ASSERT_EQ(alone.exit_code, 0) << alone.err;
+  const std::string port = std::to_string(30'000 + ::getpid() % 2'000);
+  for (const char* sharding : {"none", "zero3"}) {
+    std::vector<std::unique_ptr<test::Process>> ranks;
+    for (const char* rank : {"0", "1"}) {
+      test::ProcessOptions options = options_of(sharding, "npu");
+      options.arguments.insert(options.arguments.end(), {"--set", std::string("distributed.sharding=") + sharding});
+      options.environment["EMULATED_NPU_REPORT"] = folder / (std::string(sharding) + rank + ".json");
+      for (const char* name : {"RANK", "LOCAL_RANK"}) options.environment[name] = rank;
+      for (const char* name : {"WORLD_SIZE", "LOCAL_WORLD_SIZE"}) options.environment[name] = "2";
+      options.environment["MASTER_ADDR"] = "127.0.0.1";
+      options.environment["MASTER_PORT"] = port;
+      ranks.push_back(std::make_unique<test::Process>(options));
+    }
+    for (const auto& rank : ranks) {
+      const test::ProcessResult result = rank->wait();
+      ASSERT_EQ(result.exit_code, 0) << sharding << "\n" << result.err;
+    }
+    for (const char* rank : {"0", "1"}) {
+      const json report = json::parse(std::ifstream(folder / (std::string(sharding) + rank + ".json")));
+      EXPECT_GE(ops(report, "aten::_fused_adamw_"), 3);
+      EXPECT_GT(ops(report, "npu::npu_fusion_attention_grad"), 0);
+      EXPECT_GT(ops(report, sharding == std::string("none") ? "group::allreduce" : "group::_allgather_base"), 0);
+    }
+    EXPECT_LT(weights_apart(folder / "cpu", folder / sharding), 1e-2) << sharding;
+  }
 }
 
 TEST(DeviceType, BrokenDeviceIsOneLine) {

@@ -14,6 +14,7 @@ namespace glmimage::test {
 // CPU generators. With EMULATED_NPU_REPORT=<file> a process leaves counts behind when it ends, as JSON:
 //   {"ops": {"aten::mm": 12, ...}, "bytes_to_device": n, "bytes_to_host": n, "peak_bytes": n}
 // EMULATED_NPU_OPERATORS=1 makes it offer torch_npu's fused operators (emulated_npu/vendor.h).
+// EMULATED_NPU_DEVICES=<n> makes there be npu:0 to npu:n-1.
 // EMULATED_NPU_MEMORY=<bytes> is all the memory it has: what goes beyond fails as out of memory.
 // EMULATED_NPU_BROKEN=<text> makes its initialisation fail with that text.
 std::filesystem::path emulated_npu_library();

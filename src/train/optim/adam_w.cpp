@@ -5,7 +5,6 @@
 #include <ATen/ops/_foreach_lerp.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
-#include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -15,6 +14,7 @@
 #include <numbers>
 
 #include "core/error.h"
+#include "kernels/adam_w.h"
 
 namespace glmimage::train {
 
@@ -57,20 +57,23 @@ UpdateReport AdamW::step(double lr, double gradient_scale, const SumOverAll& sum
     at::_foreach_mul_(all_grads, options_.max_grad_norm / (norm + 1e-6));
   }
   for (Group& group : groups_) {
-    std::vector<at::Tensor> parameters, grads, exp_avgs, exp_avg_sqs, steps;
+    kernels::AdamWTensors tensors;
     for (Slot& slot : group.slots) {
       const at::Tensor& values = slot.piece.values;
       if (!values.grad().defined()) continue;
-      parameters.push_back(values);
-      grads.push_back(values.grad());
-      exp_avgs.push_back(slot.exp_avg);
-      exp_avg_sqs.push_back(slot.exp_avg_sq);
+      tensors.parameters.push_back(values);
+      tensors.gradients.push_back(values.grad());
+      tensors.exp_avgs.push_back(slot.exp_avg);
+      tensors.exp_avg_sqs.push_back(slot.exp_avg_sq);
       slot.step += finite ? 1 : 0;
-      steps.push_back(slot.step);
+      tensors.steps.push_back(slot.step);
     }
-    if (finite && !parameters.empty()) {
-      at::_fused_adamw_(parameters, grads, exp_avgs, exp_avg_sqs, /*max_exp_avg_sqs=*/{}, steps, lr, options_.beta1,
-                        options_.beta2, group.weight_decay, options_.eps, /*amsgrad=*/false, /*maximize=*/false);
+    if (finite) {
+      kernels::adam_w(tensors, {.lr = lr,
+                                .beta1 = options_.beta1,
+                                .beta2 = options_.beta2,
+                                .eps = options_.eps,
+                                .weight_decay = group.weight_decay});
     }
     for (Slot& slot : group.slots) slot.piece.values.mutable_grad() = at::Tensor();
   }

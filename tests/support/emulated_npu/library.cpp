@@ -17,24 +17,26 @@ namespace {
 
 constexpr c10::DeviceType kType = c10::DeviceType::PrivateUse1;
 
-// One device with one stream, on which all work is done at once.
+// Devices with one stream each, on which all work is done at once.
 struct Guard final : public c10::impl::DeviceGuardImplInterface {
   Guard() = default;
   explicit Guard(c10::DeviceType) {}
   c10::DeviceType type() const override { return kType; }
   c10::Device exchangeDevice(c10::Device device) const override {
+    const c10::Device before = getDevice();
     setDevice(device);
-    return getDevice();
+    return before;
   }
-  c10::Device getDevice() const override { return {kType, 0}; }
+  c10::Device getDevice() const override { return {kType, current_device()}; }
   void setDevice(c10::Device device) const override {
-    TORCH_CHECK(device.type() == kType && device.index() <= 0, "there is one emulated device, npu:0, not ", device);
+    TORCH_CHECK(device.type() == kType, "an emulated device is no ", device);
+    set_current_device(device.index());
   }
-  void uncheckedSetDevice(c10::Device) const noexcept override {}
+  void uncheckedSetDevice(c10::Device device) const noexcept override { set_current_device(device.index()); }
   c10::Stream getStream(c10::Device) const noexcept override { return c10::Stream(c10::Stream::DEFAULT, getDevice()); }
   c10::Stream getDefaultStream(c10::Device device) const override { return getStream(device); }
   c10::Stream exchangeStream(c10::Stream) const noexcept override { return getStream(getDevice()); }
-  c10::DeviceIndex deviceCount() const noexcept override { return 1; }
+  c10::DeviceIndex deviceCount() const noexcept override { return device_count(); }
   void record(void**, const c10::Stream&, c10::DeviceIndex, c10::EventFlag) const override {}
   void block(void*, const c10::Stream&) const override {}
   bool queryEvent(void*) const override { return true; }
@@ -48,11 +50,15 @@ struct Hooks final : public at::PrivateUse1HooksInterface {
   bool isBuilt() const override { return true; }
   bool isAvailable() const override { return true; }
   bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
-  c10::DeviceIndex deviceCount() const override { return 1; }
-  void setCurrentDevice(c10::DeviceIndex) const override {}
-  c10::DeviceIndex getCurrentDevice() const override { return 0; }
-  c10::DeviceIndex exchangeDevice(c10::DeviceIndex) const override { return 0; }
-  c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex) const override { return 0; }
+  c10::DeviceIndex deviceCount() const override { return device_count(); }
+  void setCurrentDevice(c10::DeviceIndex index) const override { set_current_device(index); }
+  c10::DeviceIndex getCurrentDevice() const override { return current_device(); }
+  c10::DeviceIndex exchangeDevice(c10::DeviceIndex index) const override {
+    const c10::DeviceIndex before = current_device();
+    set_current_device(index);
+    return before;
+  }
+  c10::DeviceIndex maybeExchangeDevice(c10::DeviceIndex index) const override { return exchangeDevice(index); }
   void resizePrivateUse1Bytes(const c10::Storage&, size_t) const override {
     TORCH_CHECK(false, "the emulated device does not resize storages");
   }
@@ -77,6 +83,7 @@ __attribute__((visibility("default"))) void init_npu(const c10::Device& device) 
   const char* broken = std::getenv("EMULATED_NPU_BROKEN");
   TORCH_CHECK(!broken, broken);
   TORCH_CHECK(device.type() == emulated_npu::kType, "expected an npu device, not ", device);
+  if (device.index() < emulated_npu::device_count()) emulated_npu::set_current_device(device.index());
   const char* operators = std::getenv("EMULATED_NPU_OPERATORS");
   if (operators && std::string(operators) == "1") emulated_npu::offer_vendor_operators(true);
 }
@@ -88,6 +95,16 @@ __attribute__((visibility("default"))) void finalize_npu() {
 }
 
 }  // namespace torch_npu
+
+// Of Ascend's runtime (acl.h), what doctor asks.
+extern "C" {
+const char* aclrtGetSocName() { return "Emulated"; }
+int aclGetDeviceCapability(uint32_t device, int what, int64_t* value) {
+  if (device >= static_cast<uint32_t>(emulated_npu::device_count()) || what != 0) return 1;
+  *value = 1;
+  return 0;
+}
+}
 
 // For the tests in this process (tests/support/emulated_npu.h).
 extern "C" {

@@ -39,10 +39,12 @@ int64_t capacity() {
   return bytes;
 }
 
+thread_local c10::DeviceIndex current = 0;
+
 class DeviceAllocator final : public c10::DeviceAllocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    const c10::Device device(c10::DeviceType::PrivateUse1, 0);
+    const c10::Device device(c10::DeviceType::PrivateUse1, current_device());
     if (bytes == 0) return {nullptr, nullptr, &c10::detail::deleteNothing, device};
     const int64_t free = capacity() - counters().live();
     TORCH_CHECK_WITH(OutOfMemoryError, capacity() == 0 || static_cast<int64_t>(bytes) <= free,
@@ -71,6 +73,22 @@ class DeviceAllocator final : public c10::DeviceAllocator {
 };
 
 }  // namespace
+
+c10::DeviceIndex device_count() {
+  static const auto count = [] {
+    const char* text = std::getenv("EMULATED_NPU_DEVICES");
+    return static_cast<c10::DeviceIndex>(text && *text ? std::stoi(text) : 1);
+  }();
+  return count;
+}
+
+c10::DeviceIndex current_device() { return current; }
+
+void set_current_device(c10::DeviceIndex index) {
+  TORCH_CHECK(index >= -1 && index < device_count(), "there are ", static_cast<int>(device_count()),
+              " emulated devices, counted from 0, and no npu:", static_cast<int>(index));
+  if (index >= 0) current = index;
+}
 
 c10::Allocator* device_allocator() {
   static auto* const allocator = new DeviceAllocator;

@@ -8,6 +8,7 @@
 #include <ATen/ops/view_as_complex_native.h>
 #include <ATen/ops/view_as_real_native.h>
 #include <ATen/ops/view_native.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/util/ScopeExit.h>
 #include <torch/library.h>
 
@@ -23,12 +24,14 @@ namespace {
 constexpr c10::DispatchKeySet kKeys(c10::DispatchKey::PrivateUse1);
 
 at::Tensor empty(at::IntArrayRef size, std::optional<at::ScalarType> dtype, std::optional<at::Layout>,
-                 std::optional<at::Device>, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+                 std::optional<at::Device> device, std::optional<bool>, std::optional<at::MemoryFormat> format) {
+  const c10::OptionalDeviceGuard there(device);
   return at::Tensor(at::detail::empty_generic(size, device_allocator(), kKeys, c10::dtype_or_default(dtype), format));
 }
 
 at::Tensor empty_strided(at::IntArrayRef size, at::IntArrayRef stride, std::optional<at::ScalarType> dtype,
-                         std::optional<at::Layout>, std::optional<at::Device>, std::optional<bool>) {
+                         std::optional<at::Layout>, std::optional<at::Device> device, std::optional<bool>) {
+  const c10::OptionalDeviceGuard there(device);
   return at::Tensor(
       at::detail::empty_strided_generic(size, stride, device_allocator(), kKeys, c10::dtype_or_default(dtype)));
 }
@@ -54,6 +57,7 @@ const at::Tensor& resize(const at::Tensor& self, at::IntArrayRef size, std::opti
       at::detail::computeStorageNbytesContiguous(size, self.element_size(), static_cast<size_t>(self.storage_offset()));
   const c10::Storage& storage = self.storage();
   if (bytes > storage.nbytes()) {
+    const c10::OptionalDeviceGuard there(self.device());
     c10::DataPtr grown = device_allocator()->allocate(bytes);
     if (storage.nbytes() > 0) {
       std::memcpy(host_address(grown.get()), host_address(storage.data()), storage.nbytes());

@@ -14,50 +14,10 @@
 #include <string>
 #include <vector>
 
-#include "counters.h"
+#include "vendor_call.h"
 
 namespace emulated_npu {
 namespace {
-
-using at::Tensor;
-using c10::IValue;
-using torch::jit::Stack;
-
-// The arguments of one call, by their names in the schema. Everything is checked against the device and counted first.
-class Call {
- public:
-  Call(const c10::OperatorHandle& op, Stack* stack) : op_(op), stack_(stack) {
-    counters().add_op(op.operator_name().name);
-    for (const IValue& value : torch::jit::last(*stack, count())) {
-      if (value.isTensor()) refuse_unless(value.toTensor().device().is_privateuseone(), "tensors on the device");
-    }
-  }
-  const IValue& at(const std::string& name) const {
-    const std::optional<int> index = op_.schema().argumentIndexWithName(name);
-    refuse_unless(index.has_value(), name);
-    return torch::jit::peek(*stack_, static_cast<size_t>(*index), count());
-  }
-  Tensor tensor(const std::string& name) const { return at(name).toTensor(); }
-  std::optional<Tensor> maybe(const std::string& name) const {
-    return at(name).isNone() ? std::nullopt : std::optional(at(name).toTensor());
-  }
-  int64_t integer(const std::string& name) const { return at(name).toInt(); }
-  void refuse_unless(bool condition, const std::string& rule) const {
-    TORCH_CHECK(condition, op_.operator_name(), " requires ", rule);
-  }
-  void give(const std::vector<Tensor>& results) const {
-    torch::jit::drop(*stack_, count());
-    for (const Tensor& result : results) stack_->emplace_back(result);
-  }
-
- private:
-  size_t count() const { return op_.schema().arguments().size(); }
-  const c10::OperatorHandle& op_;
-  Stack* stack_;
-};
-
-bool is_half(const Tensor& x) { return x.scalar_type() == at::kHalf || x.scalar_type() == at::kBFloat16; }
-bool is_float(const Tensor& x) { return is_half(x) || x.scalar_type() == at::kFloat; }
 
 // x / sqrt(mean(x²) + eps) · gamma, all in float32, rounded once.
 void rms_norm(const c10::OperatorHandle& op, Stack* stack) {
@@ -186,22 +146,6 @@ void quant_matmul(const c10::OperatorHandle& op, Stack* stack) {
   call.give({y.to(type)});
 }
 
-using Boxed = void (*)(const c10::OperatorHandle&, Stack*);
-
-template <Boxed function>
-torch::CppFunction kernel() {
-  return torch::CppFunction::makeFromBoxedFunction<function>();
-}
-
-template <Boxed function>
-void define(torch::Library& npu, const std::string& schema, bool has_gradient) {
-  npu.def(schema.c_str());
-  const std::string name = schema.substr(0, schema.find('('));
-  npu.impl(name.c_str(), c10::DispatchKey::PrivateUse1, kernel<function>());
-  // A composition of differentiable operators is its own formula.
-  if (has_gradient) npu.impl(name.c_str(), c10::DispatchKey::AutogradPrivateUse1, kernel<function>());
-}
-
 std::unique_ptr<torch::Library> vendor_library() {
   auto npu = std::make_unique<torch::Library>(torch::Library::DEF, "npu", std::nullopt, __FILE__, __LINE__);
   define<&rms_norm>(*npu, "npu_rms_norm(Tensor self, Tensor gamma, float epsilon=1e-06) -> (Tensor, Tensor)", true);
@@ -242,17 +186,19 @@ std::unique_ptr<torch::Library> vendor_library() {
       "Tensor? bias=None, int? output_dtype=None, int? x1_dtype=None, int? x2_dtype=None, int? "
       "pertoken_scale_dtype=None, int? scale_dtype=None, int[]? group_sizes=None, Tensor? y_scale=None) -> Tensor",
       false);
+  define_training_operators(*npu);
   return npu;
 }
 
 }  // namespace
 
 void offer_vendor_operators(bool offer) {
-  static auto* const offered = new std::unique_ptr<torch::Library>;  // leaked: the dispatcher outlives statics here
+  static auto* const offered = new std::vector<std::unique_ptr<torch::Library>>;  // leaked: the dispatcher outlives it
   if (!offer) {
-    offered->reset();
-  } else if (!*offered) {
-    *offered = vendor_library();
+    offered->clear();
+  } else if (offered->empty()) {
+    offered->push_back(vendor_library());
+    offered->push_back(vendor_kernels_of_libtorch());
   }
 }
 
