@@ -6,11 +6,13 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
 #include "cli/interrupt.h"
+#include "cli/train_rewards.h"
 #include "cli/train_settings.h"
 #include "core/device.h"
 #include "core/error.h"
@@ -18,6 +20,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "train/distributed/process_group.h"
+#include "train/rl/rl_stages.h"
 #include "train/stages/assemble.h"
 #include "train/stages/stages.h"
 
@@ -33,6 +36,9 @@ constexpr const char* kFooter = R"(Examples:
   glm-image train ar --tokenizer runs/tokenizer/final --out runs/ar --steps 1800 --batch 16 --set accumulate=4
   glm-image train assemble --vae runs/vae/final --dit runs/dit/final --ar runs/ar/final --out checkpoints/mine
 
+  glm-image train nft --init checkpoints/mini --reward word=1,object=0.5 --out runs/nft --steps 200
+  glm-image train flow-grpo --init checkpoints/mini --reward process --set rl.process='python3 reward.py' --out …
+
   glm-image train dit --init checkpoints/mini --data photos --set lora.rank=16 --out runs/style --steps 500
   glm-image train dit --list-settings
   glm-image train dit --config runs/dit/config.json --set precision=bfloat16 --set recompute=true --out runs/dit-2 …
@@ -45,11 +51,19 @@ the results together as a checkpoint. Settings come from the stage's defaults, t
 
 using TrainStage = void (*)(const train::StageOptions&);
 
+template <void (*stage)(const train::StageOptions&, train::rl::RlParts)>
+void by_rewards(const train::StageOptions& options) {
+  stage(options, rl_parts(options));
+}
+
 const std::map<std::string, TrainStage>& stages() {
   static const std::map<std::string, TrainStage> table = {{"vae", train::train_vae},
                                                           {"tokenizer", train::train_tokenizer},
                                                           {"dit", train::train_dit},
-                                                          {"ar", train::train_ar}};
+                                                          {"ar", train::train_ar},
+                                                          {"nft", by_rewards<train::rl::train_nft>},
+                                                          {"flow-grpo", by_rewards<train::rl::train_flow_grpo>},
+                                                          {"grpo-ar", by_rewards<train::rl::train_grpo_ar>}};
   return table;
 }
 
@@ -61,7 +75,8 @@ const std::vector<std::pair<const char*, const char*>>& setting_flags() {
       {"batch", "Pictures of one pass; an update has 'accumulate' passes"},
       {"learning_rate", "Peak of the learning rate"},
       {"save_every", "Updates between saved states; 0: at the end alone"},
-      {"seed", "Of weights, data and noise"}};
+      {"seed", "Of weights, data and noise"},
+      {"rl.reward", "What pictures are judged by: NAME=WEIGHT,… (stages nft, flow-grpo and grpo-ar)"}};
   return table;
 }
 
@@ -76,7 +91,8 @@ struct TrainCommand {
 
 // What the stage would not read is a misunderstanding, not a wish to be passed over.
 void refuse_unread(const TrainCommand& command) {
-  const bool assembles = command.stage == "assemble", later = command.stage == "dit" || command.stage == "ar";
+  const bool assembles = command.stage == "assemble",
+             later = command.stage != "vae" && command.stage != "tokenizer" && !assembles;
   const auto refuse = [&](const char* flag, bool given) {
     if (given) fail(ErrorKind::usage, "stage ", command.stage, " does not read ", flag);
   };
@@ -96,12 +112,21 @@ void refuse_unread(const TrainCommand& command) {
 }
 
 bool reads(const std::string& stage, const std::string& setting) {
-  const size_t dot = setting.find('.');
-  const std::string section = dot == std::string::npos ? "" : setting.substr(0, dot);
-  if (stages().contains(section)) return section == stage;
+  // Sections that not all stages read.
+  static const std::map<std::string, std::set<std::string>> readers = {
+      {"vae", {"vae"}},
+      {"tokenizer", {"tokenizer"}},
+      {"ar", {"ar"}},
+      {"dit", {"dit", "nft", "flow-grpo"}},
+      {"lora", {"dit", "ar", "nft", "flow-grpo", "grpo-ar"}},
+      {"rl", {"nft", "flow-grpo", "grpo-ar"}},
+      {"nft", {"nft"}},
+      {"flow_grpo", {"flow-grpo"}},
+      {"grpo_ar", {"grpo-ar"}}};
   if (setting == "prompts") return stage == "dit";
-  const bool encodes = stage == "dit" || stage == "ar";
-  return encodes || (setting != "cache" && section != "lora");
+  if (setting == "cache") return stage != "vae" && stage != "tokenizer";
+  const auto section = readers.find(setting.substr(0, setting.find('.')));
+  return section == readers.end() || section->second.contains(stage);
 }
 
 // The same of settings: those of another stage, like dit.drop in stage ar.
@@ -173,7 +198,8 @@ int run_command(const TrainCommand& command) {
     std::fputs(list_settings(of_stage ? command.stage : "dit").c_str(), stdout);
     return 0;
   }
-  if (command.stage.empty()) fail(ErrorKind::usage, "which stage: vae, tokenizer, dit, ar or assemble? (see --help)");
+  if (command.stage.empty())
+    fail(ErrorKind::usage, "which stage: vae, tokenizer, dit, ar, nft, flow-grpo, grpo-ar or assemble? (see --help)");
   if (command.out.empty()) fail(ErrorKind::usage, "--out is missing: the folder of the run");
   refuse_unread(command);
   return command.stage == "assemble" ? assemble(command) : train_stage(command);
@@ -198,8 +224,8 @@ void add_train(CLI::App& app, Command& run) {
   auto options = std::make_shared<TrainCommand>();
   CLI::App* command = app.add_subcommand("train", "Train one part of a model, or an adapter of it");
   command->footer(kFooter);
-  command->add_option("stage", options->stage, "vae, tokenizer, dit, ar, or assemble")
-      ->check(CLI::IsMember({"vae", "tokenizer", "dit", "ar", "assemble"}));
+  command->add_option("stage", options->stage, "vae, tokenizer, dit, ar, nft, flow-grpo, grpo-ar, or assemble")
+      ->check(CLI::IsMember({"vae", "tokenizer", "dit", "ar", "nft", "flow-grpo", "grpo-ar", "assemble"}));
   command->add_option("--out", options->out,
                       "Folder of the run; the result lands in its final/. Stage assemble: the new checkpoint");
   add_setting_flags(*command, options->settings);

@@ -45,7 +45,7 @@ std::vector<Given> all_given(const SettingFlags& flags) {
 }  // namespace
 
 std::string flag_of(const std::string& setting) {
-  std::string flag = "--" + setting;
+  std::string flag = "--" + setting.substr(setting.find('.') + 1);  // from the start where there is no section
   std::replace(flag.begin(), flag.end(), '_', '-');
   return flag;
 }

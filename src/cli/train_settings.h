@@ -17,7 +17,7 @@ struct SettingFlags {
   std::map<std::string, std::string> values;  // setting -> text, of the flags with a name of their own
 };
 
-// The flag of a setting that has one: "learning_rate" -> "--learning-rate".
+// The flag of a setting that has one: "learning_rate" -> "--learning-rate", "rl.reward" -> "--reward".
 std::string flag_of(const std::string& setting);
 
 // The stage's defaults, then the file, then --set and the flags. Throws ErrorKind::usage for an unknown setting, a bad

@@ -125,13 +125,14 @@ std::optional<WordResult> Checker::check_word(const Image& image, const View& vi
   return word;
 }
 
-PictureResult Checker::check(const Image& image, const EvalScene& scene, const std::function<bool()>& cancelled) {
+PictureResult Checker::check(const Image& image, const EvalScene& scene, const std::function<bool()>& cancelled,
+                             const Aspects& aspects) {
   const View view = recogniser_.look(image, scene.scene);
   const int64_t picture = recogniser_.world().size();
   PictureResult result;
   if (scene.says_background) result.background_wanted = scene.scene.background;
   result.background_named = view.background;
-  result.objects = check_objects(view, scene.scene);
+  if (aspects.objects) result.objects = check_objects(view, scene.scene);
   if (scene.says_places && result.objects.size() == 1) {
     const ObjectResult& object = result.objects.front();
     const Place wanted = place_of(object.wanted, picture);
@@ -139,8 +140,8 @@ PictureResult Checker::check(const Image& image, const EvalScene& scene, const s
         object.seen() && std::abs(object.place.x - wanted.x) < kNear && std::abs(object.place.y - wanted.y) < kNear;
   }
   if (scene.says_places) result.relations = check_relations(result.objects, picture);
-  result.counts = check_counts(view, scene.scene);
-  result.word = check_word(image, view, scene.scene, cancelled);
+  if (aspects.counts) result.counts = check_counts(view, scene.scene);
+  if (aspects.word) result.word = check_word(image, view, scene.scene, cancelled);
   return result;
 }
 

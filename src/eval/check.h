@@ -57,6 +57,13 @@ struct PictureResult {
   bool all_right() const;
 };
 
+// What of a picture is looked at: each costs its own time.
+struct Aspects {
+  bool objects = true;  // names, places and relations
+  bool counts = true;
+  bool word = true;
+};
+
 // The judge of pictures.
 class Checker {
  public:
@@ -64,7 +71,8 @@ class Checker {
       : recogniser_(world), reader_(std::move(reader)) {}
 
   // `image` has the world's size. Throws ErrorKind::io when words cannot be read, ErrorKind::cancelled.
-  PictureResult check(const Image& image, const EvalScene& scene, const std::function<bool()>& cancelled = {});
+  PictureResult check(const Image& image, const EvalScene& scene, const std::function<bool()>& cancelled = {},
+                      const Aspects& aspects = {});
 
   const std::optional<WordReader>& reader() const { return reader_; }
 

@@ -2,18 +2,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <sstream>
 
-#include "core/encode_image.h"
 #include "core/error.h"
 #include "core/resize.h"
-#include "eval/child_process.h"
 #include "text/utf8.h"
 #include "train/world/world_tables.h"
 
 namespace glmimage::eval {
 namespace {
+
+constexpr int64_t kReadableSide = 1024;
 
 bool is_latin(const std::string& word) {
   return std::all_of(word.begin(), word.end(), [](char c) { return static_cast<unsigned char>(c) < 128; });
@@ -22,14 +20,13 @@ bool is_latin(const std::string& word) {
 // tesseract's name of the language that has this word's letters.
 const char* language_of(const std::string& word) { return is_latin(word) ? "eng" : "chi_sim"; }
 
-std::string without_white_space(const std::string& text) {
-  const std::string valid = replace_invalid_utf8(text);
-  std::string out;
-  for (size_t at = 0; at < valid.size();) {
-    const char32_t letter = next_code_point(valid, at);
-    if (!is_white_space(letter) && letter != U'\f') append_utf8(out, letter);
-  }
-  return out;
+// The letters to look for; empty: all of the language.
+std::string letters_of(const std::string& expected) {
+  if (!is_latin(expected)) return {};
+  std::string letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
+  const auto small = [](char c) { return c >= 'a' && c <= 'z'; };
+  if (std::any_of(expected.begin(), expected.end(), small)) letters += "abcdefghijklmnopqrstuvwxyz";
+  return letters;
 }
 
 Image on_white(const Image& image, int64_t margin) {
@@ -45,6 +42,16 @@ Image on_white(const Image& image, int64_t margin) {
 }
 
 }  // namespace
+
+std::string without_white_space(const std::string& text) {
+  const std::string valid = replace_invalid_utf8(text);
+  std::string out;
+  for (size_t at = 0; at < valid.size();) {
+    const char32_t letter = next_code_point(valid, at);
+    if (!is_white_space(letter) && letter != U'\f') append_utf8(out, letter);
+  }
+  return out;
+}
 
 Image word_strip(const Image& picture, const world::Scene& scene, const std::array<double, 3>& background) {
   constexpr int64_t kLarge = 64;  // pixels per em that need no enlarging
@@ -74,38 +81,31 @@ Image word_strip(const Image& picture, const world::Scene& scene, const std::arr
 }
 
 std::optional<WordReader> WordReader::open() {
-  const std::optional<ChildResult> version = run_child({"tesseract", "--version"});
-  if (!version || version->exit_code != 0) return {};
-  const std::optional<ChildResult> languages = run_child({"tesseract", "--list-langs"});
-  WordReader reader;
-  reader.version_ = version->out.substr(0, version->out.find('\n'));
-  std::istringstream lines(languages ? languages->out : "");
-  for (std::string line; std::getline(lines, line);) reader.languages_.push_back(line);
-  return reader;
+  std::shared_ptr<Tesseract> tesseract = Tesseract::open();
+  if (!tesseract) return {};
+  return WordReader(std::move(tesseract));
 }
 
 bool WordReader::can_read(const std::string& word) const {
-  return std::find(languages_.begin(), languages_.end(), language_of(word)) != languages_.end();
+  const auto& languages = tesseract_->languages();
+  return std::find(languages.begin(), languages.end(), language_of(word)) != languages.end();
 }
 
 std::string WordReader::read(const Image& strip, const std::string& expected,
                              const std::function<bool()>& cancelled) const {
-  // One word (page mode 8; as a line, single characters are passed over). Many of the words are in no dictionary, so
-  // tesseract's are switched off. Pictures are so small that its threads only wait for each other.
-  std::vector<std::string> arguments = {"env", "OMP_THREAD_LIMIT=1",  "tesseract", "stdin", "stdout",
-                                        "-l",  language_of(expected), "--psm",     "8"};
-  for (const char* setting : {"load_system_dawg=0", "load_freq_dawg=0"}) {
-    arguments.insert(arguments.end(), {"-c", setting});
-  }
-  if (is_latin(expected)) {
-    std::string letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
-    const auto small = [](char c) { return c >= 'a' && c <= 'z'; };
-    if (std::any_of(expected.begin(), expected.end(), small)) letters += "abcdefghijklmnopqrstuvwxyz";
-    arguments.insert(arguments.end(), {"-c", "tessedit_char_whitelist=" + letters});
-  }
-  const std::optional<ChildResult> result = run_child(arguments, encode_image(strip), cancelled);
-  if (!result || result->exit_code != 0) fail(ErrorKind::io, "tesseract failed on a picture of a word");
-  return without_white_space(result->out);
+  if (cancelled && cancelled()) fail(ErrorKind::cancelled, "the request was cancelled");
+  // One word: as a line, single characters are passed over.
+  return without_white_space(tesseract_->read(
+      {.image = strip, .language = language_of(expected), .mode = PageMode::word, .letters = letters_of(expected)}));
+}
+
+std::string WordReader::read_picture(const Image& picture, const std::string& expected) const {
+  // tesseract wants capitals of 20 pixels and more, which small pictures do not have.
+  const int64_t times = std::max<int64_t>(1, kReadableSide / std::max(picture.width, picture.height));
+  const Image large =
+      times == 1 ? picture : resize(picture, times * picture.width, times * picture.height, Filter::bicubic);
+  return without_white_space(tesseract_->read(
+      {.image = large, .language = language_of(expected), .mode = PageMode::sparse, .letters = letters_of(expected)}));
 }
 
 }  // namespace glmimage::eval

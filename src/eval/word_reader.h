@@ -2,12 +2,13 @@
 
 #include <array>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "core/image.h"
 #include "eval/scenes.h"
+#include "eval/tesseract.h"
 
 namespace glmimage::eval {
 
@@ -17,23 +18,27 @@ namespace glmimage::eval {
 // world.
 Image word_strip(const Image& picture, const world::Scene& scene, const std::array<double, 3>& background);
 
-// Reads words with tesseract, run as a process on a PNG file.
+std::string without_white_space(const std::string& text);
+
+// Reads words with tesseract. Copies share its engines; many threads may read at once.
 class WordReader {
  public:
   // Nothing when tesseract is not installed.
   static std::optional<WordReader> open();
 
-  const std::string& version() const { return version_; }  // "tesseract 5.3.0"
+  const std::string& version() const { return tesseract_->version(); }  // "tesseract 5.3.0"
   // Whether the language data this word needs are installed.
   bool can_read(const std::string& word) const;
   // What stands in the strip, without white space. `expected` tells the letters to look
   // for, no more: capitals and digits, small letters too when it has one, or Chinese characters.
   // Throws ErrorKind::io when tesseract fails, ErrorKind::cancelled.
-  std::string read(const Image& strip, const std::string& expected, const std::function<bool()>& cancelled) const;
+  std::string read(const Image& strip, const std::string& expected, const std::function<bool()>& cancelled = {}) const;
+  // The same of a whole picture, wherever something is written in it.
+  std::string read_picture(const Image& picture, const std::string& expected) const;
 
  private:
-  std::string version_;
-  std::vector<std::string> languages_;
+  explicit WordReader(std::shared_ptr<Tesseract> tesseract) : tesseract_(std::move(tesseract)) {}
+  std::shared_ptr<Tesseract> tesseract_;
 };
 
 }  // namespace glmimage::eval

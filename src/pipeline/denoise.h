@@ -32,6 +32,7 @@ struct DenoiseRequest {
   Schedule schedule;
   at::Tensor noise;                            // (B, C, height/8, width/8) float32
   at::Tensor glyphs;                           // (B or 1, G, text_dim)
+  at::Tensor glyph_mask = {};                  // (B or 1, G) bool, false at padding; undefined: all real
   at::Tensor negative_glyphs = {};             // glyphs of the empty string; needed when guidance_scale > 1
   at::Tensor prior_ids;                        // (B or 1, N) int64
   int64_t height = 0, width = 0;               // pixels
@@ -42,6 +43,8 @@ struct DenoiseRequest {
   Progress* progress = nullptr;
   // Called after each step with the picture the step believes in: (B, C, height/8, width/8) float32 latents.
   std::function<void(int64_t step, const at::Tensor& x0)> preview = {};
+  // From the latents before a step and their velocity to those behind it; empty: Euler's.
+  std::function<at::Tensor(int64_t step, const at::Tensor& latents, const at::Tensor& velocity)> advance = {};
 };
 
 // Euler steps along v = v_u + guidance_scale·(v_c - v_u), latents in float32 throughout; the unconditional pass drops

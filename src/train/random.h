@@ -16,6 +16,8 @@ enum class Stream : uint64_t {
   order = 20,    // which sample comes when
   augment = 21,  // captions, crops and flips
   mix = 22,      // which of several sources
+  prompts = 30,  // of roll-outs (rl)
+  rollout = 31,  // their noise and their draws
 };
 
 // SplitMix64 (Steele et al. 2014) over the three numbers.

@@ -150,7 +150,7 @@ TEST(Eval, WithoutTesseractWordsAreLeftOut) {
   std::ofstream(list) << R"({"prompt": "a sign", "text": "OPEN", "background": "white"})"
                       << "\n";
   ProcessOptions options = glm_image(eval({"--scenes", list, "--json"}));
-  options.environment["PATH"] = "/no/programs/here";
+  options.environment["TESSDATA_PREFIX"] = "/no/data/here";  // a library without languages reads nothing
   const ProcessResult result = run_process(options);
   ASSERT_EQ(result.exit_code, 0) << result.err;
   EXPECT_THAT(result.err, HasSubstr("tesseract-ocr"));

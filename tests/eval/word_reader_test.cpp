@@ -3,34 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "core/error.h"
 #include "eval/check.h"
-#include "eval/child_process.h"
 #include "eval/eval_helpers.h"
 #include "eval/totals.h"
 
 namespace glmimage::eval {
 namespace {
-
-TEST(ChildProcess, FeedsAndReads) {
-  const std::string input(200000, 'x');
-  const auto* bytes = reinterpret_cast<const uint8_t*>(input.data());
-  const auto result = run_child({"cat"}, {bytes, input.size()});
-  ASSERT_TRUE(result.has_value());
-  EXPECT_EQ(result->exit_code, 0);
-  EXPECT_EQ(result->out, input);
-  EXPECT_EQ(run_child({"sh", "-c", "exit 3"})->exit_code, 3);
-  EXPECT_FALSE(run_child({"no-such-program-here"}).has_value());
-}
-
-TEST(ChildProcess, IsEndedWhenCancelled) {
-  try {
-    run_child({"sleep", "30"}, {}, [] { return true; });
-    FAIL() << "not cancelled";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::cancelled);
-  }
-}
 
 TEST(WordStrip, IsBlackOnWhiteWhateverTheColours) {
   for (const char* colour : {"black", "white", "yellow", "blue"}) {

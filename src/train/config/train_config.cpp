@@ -17,15 +17,15 @@ struct StageDefaults {
 };
 
 const std::map<std::string, StageDefaults>& stage_defaults() {
-  static const std::map<std::string, StageDefaults> table = {{"vae", {1e-3, 8, 0.998}},
-                                                             {"tokenizer", {1e-3, 64, 0.998}},
-                                                             {"dit", {1e-3, 32, 0.999}},
-                                                             {"ar", {2e-3, 64, 0.998}}};
+  static const std::map<std::string, StageDefaults> table = {
+      {"vae", {1e-3, 8, 0.998}},   {"tokenizer", {1e-3, 64, 0.998}}, {"dit", {1e-3, 32, 0.999}},
+      {"ar", {2e-3, 64, 0.998}},   {"nft", {1e-4, 32, 0.9}},         {"flow-grpo", {3e-5, 32, 0.9}},
+      {"grpo-ar", {3e-5, 32, 0.9}}};
   return table;
 }
 
 void add_run_fields(FieldList& list, TrainConfig& c) {
-  list.add("stage", c.stage, "vae, tokenizer, dit or ar");
+  list.add("stage", c.stage, "vae, tokenizer, dit, ar, nft, flow-grpo or grpo-ar");
   list.add("preset", c.preset, "sizes of a model trained from nothing: tiny, mini or published");
   list.add("seed", c.seed, "of weights, data and noise");
   list.add("steps", c.steps, "updates in all", 1, kMany);
@@ -128,13 +128,21 @@ const std::vector<std::pair<const char*, Density>> EnumNames<Density>::names = {
 TrainConfig TrainConfig::of_stage(const std::string& stage) {
   const auto found = stage_defaults().find(stage);
   if (found == stage_defaults().end()) {
-    fail(ErrorKind::usage, "there is no stage '", stage, "'; expected vae, tokenizer, dit or ar");
+    fail(ErrorKind::usage, "there is no stage '", stage,
+         "'; expected vae, tokenizer, dit, ar, nft, flow-grpo or grpo-ar");
   }
   TrainConfig config;
   config.stage = stage;
   config.learning_rate = found->second.learning_rate;
   config.batch = found->second.batch;
   config.ema_decay = found->second.ema_decay;
+  if (is_rl_stage(stage)) {  // a few hundred large updates
+    config.schedule = Schedule::constant;
+    config.warmup = 5;
+    config.optimiser.weight_decay = 0;
+    config.save_every = 20;
+    config.log_every = 1;
+  }
   DataConfig& data = config.data_config;
   if (stage == "vae") data.fit = Fit::window, data.crop = CropAt::random;
   if (stage == "vae" || stage == "tokenizer") data.captions = CaptionRule::optional;  // they do not read them
@@ -148,13 +156,15 @@ FieldList TrainConfig::fields() {
   add_distributed_fields(list, distributed);
   data_config.add_fields(list, "data_config.");
   add_stage_fields(list, *this);
+  add_rl_fields(list, *this);
   return list;
 }
 
 void TrainConfig::check() const {
   data_config.check();
   if (stage == "vae") check_vae(vae, steps);
-  if (lora.rank > 0 && stage != "dit" && stage != "ar") {
+  if (is_rl_stage(stage)) check_rl(*this);
+  if (lora.rank > 0 && (stage == "vae" || stage == "tokenizer")) {
     fail(ErrorKind::usage, "lora.rank is ", lora.rank, ", and stage ", stage, " has no adapters; dit and ar have");
   }
   if (lora.rank == 0 && (lora.alpha > 0 || !lora.targets.empty())) {

@@ -6,6 +6,7 @@
 
 #include "train/config/distributed_settings.h"
 #include "train/config/fields.h"
+#include "train/config/rl_settings.h"
 #include "train/data/data_config.h"
 #include "train/optim/adam_w.h"
 
@@ -68,7 +69,7 @@ struct LoraSettings {
 // Everything a run is told that changes what comes out, and how it is watched. The command line, a file (--config) and
 // --set name=value fill it; the run's folder keeps it as config.json.
 struct TrainConfig {
-  std::string stage;  // vae, tokenizer, dit or ar
+  std::string stage;  // vae, tokenizer, dit, ar, nft, flow-grpo or grpo-ar
   std::string preset = "mini";
   uint64_t seed = 1;
   int64_t steps = 1000;
@@ -101,6 +102,10 @@ struct TrainConfig {
   ArSettings ar;
   DitSettings dit;
   LoraSettings lora;
+  RlSettings rl;
+  NftSettings nft;
+  FlowGrpoSettings flow_grpo;
+  GrpoArSettings grpo_ar;
 
   // The defaults of a stage. Throws ErrorKind::usage for a stage there is not.
   static TrainConfig of_stage(const std::string& stage);

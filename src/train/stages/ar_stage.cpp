@@ -4,14 +4,12 @@
 
 #include "core/error.h"
 #include "core/rng.h"
-#include "models/ar/model.h"
-#include "models/lora/lora.h"
 #include "pipeline/prior.h"
-#include "text/chat_template.h"
 #include "train/data/content_hash.h"
 #include "train/random.h"
 #include "train/run.h"
 #include "train/stages/ar_sequences.h"
+#include "train/stages/language_model.h"
 #include "train/stages/processor.h"
 #include "train/stages/stage_data.h"
 #include "train/stages/stages.h"
@@ -38,14 +36,6 @@ std::string text_of(const fs::path& file) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-// The language model before the first step, and what reads its prompts. A new one learns its vocabulary from the data's
-// captions; that of a checkpoint keeps the checkpoint's.
-struct StartedModel {
-  ArModel model;
-  ChatTemplate chat;
-  ParameterList trained;  // points into the model
-};
-
 // processor/ and tokenizer/ of a new language model, in final/ from the start. The same captions give the same
 // vocabulary; a run that goes on refuses others, as the embeddings it saved would belong to other words.
 ArConfig learn_vocabulary(const StageOptions& options, const Beginning& beginning, const Preset& preset,
@@ -66,35 +56,16 @@ ArConfig learn_vocabulary(const StageOptions& options, const Beginning& beginnin
   return config;
 }
 
-std::unique_ptr<StartedModel> start(const StageOptions& options, const Beginning& beginning, const Preset& preset,
-                                    const DataSet& data, Foundations& foundations) {
-  const fs::path final_folder = options.out / "final";
-  const bool adapter = options.config.lora.rank > 0;
-  ArConfig config = preset.ar;
-  fs::path weights, processor = final_folder / "processor";
-  if (options.init.empty()) {
-    config = learn_vocabulary(options, beginning, preset, data, foundations);
-  } else {
-    weights = init_part(options.init, "vision_language_encoder");
-    if (adapter) {
-      processor = options.init / "processor";
-    } else if (options.first()) {
-      copy_text_parts(options.init, final_folder);
-    }
-  }
+// A new one learns its vocabulary from the data's captions; that of a checkpoint keeps the checkpoint's.
+std::unique_ptr<StartedLanguageModel> start(const StageOptions& options, const Beginning& beginning,
+                                            const Preset& preset, const DataSet& data, Foundations& foundations) {
+  if (!options.init.empty()) return open_language_model(options, preset);
+  const ArConfig config = learn_vocabulary(options, beginning, preset, data, foundations);
   everywhere(options, true);  // rank 0 has written the processor
-  std::unique_ptr<StartedModel> out(
-      new StartedModel{ArModel(config), ChatTemplate::open(processor, control_ids(config)), {}});
-  ParameterList list;
-  out->model.list(list);
-  if (options.init.empty()) {
-    init_parameters(list, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
-  } else if (adapter) {
-    load_parameters(list, WeightFiles::open(weights), frozen_placement(options), ar_ignored_prefixes());
-  } else {
-    load_to_train(list, weights, ar_ignored_prefixes());
-  }
-  out->trained = adapter ? begin_adapter(options, list, {"q_proj", "k_proj", "v_proj", "o_proj"}) : list;
+  std::unique_ptr<StartedLanguageModel> out(new StartedLanguageModel{
+      ArModel(config), ChatTemplate::open(options.out / "final" / "processor", control_ids(config)), {}});
+  out->model.list(out->trained);
+  init_parameters(out->trained, make_generator(derive_seed(options.config.seed, Stream::init, 0)));
   return out;
 }
 
@@ -115,7 +86,7 @@ void train_ar(const StageOptions& options) {
   }
   Foundations foundations = foundations_of(options, "vision_language_encoder", {{"tokenizer", tokens->key()}});
   check_foundations(beginning, foundations);
-  const std::unique_ptr<StartedModel> started = start(options, beginning, preset, data, foundations);
+  const std::unique_ptr<StartedLanguageModel> started = start(options, beginning, preset, data, foundations);
   ArModel& model = started->model;
   const EncodedData encoded(data, std::move(tokens), nullptr, encoded_options(options));
   if (!everywhere(options, encoded.complete())) return;
@@ -144,15 +115,7 @@ void train_ar(const StageOptions& options) {
   run.apply_ema();
   run.note_held_out();
   finish_data(options, data);
-  if (!options.first()) return;
-  ParameterList list;
-  model.list(list);
-  if (config.lora.rank > 0) {
-    fs::create_directories(options.out / "final");
-    write_lora(options.out / "final" / "adapter.safetensors", {.ar = &list});
-  } else {
-    export_language_model(options.out / "final" / "vision_language_encoder", model, visual, tokenizer);
-  }
+  if (options.first()) export_started_model(options, model, visual, tokenizer);
 }
 
 }  // namespace glmimage::train

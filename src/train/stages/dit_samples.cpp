@@ -9,11 +9,11 @@
 #include "core/error.h"
 #include "core/rng.h"
 #include "pipeline/condition.h"
-#include "pipeline/prior.h"
 #include "text/chat_template.h"
 #include "text/processor_files.h"
 #include "train/random.h"
 #include "train/stages/starting_point.h"
+#include "train/stages/text_prior.h"
 
 namespace glmimage::train {
 namespace fs = std::filesystem;
@@ -98,14 +98,9 @@ void DitSamples::take_prompts(const StageOptions& options, const Preset& preset)
   const GenerationConfig generation = GenerationConfig::open(folder);
   const int64_t side = std::max<int64_t>(1, preset.picture_size / kPixelsPerVisualToken);
   for (const std::string& prompt : options.config.prompts) {
-    PromptParts parts{.text = prompt, .target = {side, side}, .draft = {}, .sources = {}};
-    parts.draft = draft_grid(parts.target, config.draft_size);
-    PriorRequest request{
-        .input_ids = chat.build(parts).ids,
-        .sources = {},
-        .target = {side, side},
-        .draft = Grid{parts.draft->height, parts.draft->width},
-        .sampling = {.temperature = generation.temperature, .top_p = generation.top_p, .top_k = generation.top_k}};
+    const PriorRequest request = text_prior(
+        config, chat, {.temperature = generation.temperature, .top_p = generation.top_p, .top_k = generation.top_k},
+        prompt, {side, side});
     at::Generator generator = make_generator(seed_);
     samples_.push_back({prompt, run_prior(model, request, generator).target, {}, {}});
   }
