@@ -87,7 +87,7 @@ class GradientExchange {
   size_t next_ = 0;                               // in order_
   bool order_known_ = false, sending_ = false;
   int64_t passes_left_ = 0, arrivals_ = 0;
-  size_t sent_early_ = 0;  // units of the last pass, before its backward pass ended
+  size_t sent_early_ = 0;       // units of the last pass, before its backward pass ended
   std::vector<char> expected_;  // has come in the last pass before
   std::vector<char> came_;      // in this pass, here
   std::vector<char> arrived_;   // in this update; on any rank once it is settled
