@@ -3,6 +3,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/ones.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -121,6 +123,38 @@ TEST_P(Denoise, ABatchOfPicturesEqualsSingleRuns) {
     const at::Tensor two = denoise(request);
     request.noise = at::cat({first, second});
     EXPECT_LT(relative_error(denoise(request), at::cat({one, two})), 1e-5) << name;
+  });
+}
+
+// Other words have other numbers of glyphs: the shorter ones are padded.
+TEST_P(Denoise, ABatchOfPaddedGlyphsEqualsSingleRuns) {
+  const Checkpoint checkpoint(GetParam());
+  with_text_and_edit(checkpoint, [&](const std::string& name, DenoiseRequest request) {
+    const at::Tensor few = request.glyphs, many = at::cat({few, few.flip(1)}, 1);
+    const at::Tensor one = denoise(request);
+    request.glyphs = many;
+    const at::Tensor two = denoise(request);
+    request.noise = at::cat({request.noise, request.noise});
+    request.glyphs = at::cat({at::cat({few, at::full_like(few, 7)}, 1), many});
+    request.glyph_mask = at::ones({2, many.size(1)}, at::kBool);
+    request.glyph_mask[0].narrow(0, few.size(1), few.size(1)).fill_(false);
+    EXPECT_LT(relative_error(denoise(request), at::cat({one, two})), 1e-5) << name;
+  });
+}
+
+TEST_P(Denoise, StepsAreTheCallersOwnWhereAskedFor) {
+  const Checkpoint checkpoint(GetParam());
+  with_text_and_edit(checkpoint, [&](const std::string& name, DenoiseRequest request) {
+    const at::Tensor expected = denoise(request), sigmas = request.schedule.sigmas;
+    std::vector<int64_t> steps;
+    request.advance = [&](int64_t i, const at::Tensor& latents, const at::Tensor& velocity) {
+      steps.push_back(i);
+      return latents + velocity * (sigmas[i + 1] - sigmas[i]).item<float>();
+    };
+    EXPECT_TRUE(at::equal(denoise(request), expected)) << name;
+    EXPECT_THAT(steps, ::testing::SizeIs(request.schedule.steps()));
+    request.advance = [&](int64_t, const at::Tensor& latents, const at::Tensor&) { return latents; };
+    EXPECT_TRUE(at::equal(denoise(request), request.noise)) << name;
   });
 }
 
