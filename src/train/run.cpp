@@ -131,7 +131,9 @@ Run::Run(const StageOptions& options, Beginning beginning, RunParts parts)
 Run::Passes Run::passes_of(const StageOptions& options) {
   const int64_t all = options.config.accumulate;
   if (!options.group) return {.all = all, .own = all, .rank = 0};
-  return {.all = all, .own = all / options.group->size(), .rank = options.group->rank()};
+  // Processes that share a pass's tokens make the same pass, and count as copies of one.
+  const int64_t sharing = options.config.distributed.sequence_parallel;
+  return {.all = all, .own = all * sharing / options.group->size(), .rank = options.group->rank() / sharing};
 }
 
 bool Run::running(int64_t step) {

@@ -2,6 +2,8 @@
 
 #include <ATen/ops/cat.h>
 
+#include <algorithm>
+
 #include "core/error.h"
 #include "kernels/attention.h"
 #include "kernels/rope.h"
@@ -81,9 +83,21 @@ at::Tensor ArAttention::attend_prompt(const Projected& p, const ArContext& conte
   } else {
     options.mask = kernels::Mask::causal;
   }
+  if (context.sequence) return attend_divided(p, *context.sequence, options);
   at::Tensor y =
       kernels::attention(p.q.transpose(1, 2), p.k.transpose(1, 2), p.v.transpose(1, 2), options);  // (B, Hq, T, hd)
   return y.transpose(1, 2).flatten(2);
+}
+
+// Where there are fewer KV heads than processes, each gets a copy of the one that its query heads read.
+at::Tensor ArAttention::attend_divided(const Projected& p, const SequenceParallel& sequence,
+                                       const kernels::AttentionOptions& options) const {
+  const int64_t copies = std::max<int64_t>(1, sequence.size() / kv_heads);
+  const auto turned = [&](const at::Tensor& x, int64_t times) {  // (B, H/P, T, hd)
+    return sequence.to_heads(times > 1 ? x.repeat_interleave(times, 2) : x).transpose(1, 2);
+  };
+  const at::Tensor y = kernels::attention(turned(p.q, 1), turned(p.k, copies), turned(p.v, copies), options);
+  return sequence.to_tokens(y.transpose(1, 2)).flatten(2);
 }
 
 at::Tensor ArAttention::attend_cached(const Projected& p, const ArContext& context, int64_t layer) const {

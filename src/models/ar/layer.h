@@ -8,10 +8,12 @@
 #include <vector>
 
 #include "core/parameters.h"
+#include "kernels/attention.h"
 #include "models/ar/config.h"
 #include "models/ar/kv_cache.h"
 #include "models/ar/mrope.h"
 #include "models/layers/layers.h"
+#include "models/layers/sequence_parallel.h"
 
 namespace glmimage {
 
@@ -20,6 +22,7 @@ struct ArContext {
   std::optional<at::Tensor> bias;                 // (B, 1, Tq, Tk), added to the scores; unset: causal
   KvCache* cache = nullptr;                       // read and extended when given
   const std::vector<KvCache*>* caches = nullptr;  // of requests drawn together: one a row, continued by one token
+  const SequenceParallel* sequence = nullptr;     // set: the tokens at hand are this process's part; without a cache
 };
 
 // Causal grouped-query attention with partial multi-axis rope.
@@ -44,6 +47,8 @@ struct ArAttention {
   bool fused() const;                             // the joined matrix is there and is what the three parts say
   bool worth_joining(const at::Tensor& x) const;  // anew for every product, while they are trained
   Projected project(const at::Tensor& x, const Rope& rope) const;
+  at::Tensor attend_divided(const Projected& p, const SequenceParallel& sequence,
+                            const kernels::AttentionOptions& options) const;
   at::Tensor attend_prompt(const Projected& p, const ArContext& context) const;                 // -> (B, T, Hq·hd)
   at::Tensor attend_cached(const Projected& p, const ArContext& context, int64_t layer) const;  // -> (B, 1, Hq·hd)
   at::Tensor attend_each(const Projected& p, const std::vector<KvCache*>& caches, int64_t layer) const;  // the same

@@ -84,6 +84,8 @@ Rope ArModel::rope(const at::Tensor& positions) const { return mrope(config, pos
 at::Tensor ArModel::forward(const at::Tensor& embeddings, const Rope& rope, const std::optional<at::Tensor>& key_mask,
                             Activations activations) const {
   ArContext context;
+  context.sequence = sequence;
+  if (key_mask && sequence) fail(ErrorKind::internal, "a divided sequence has no mask of its keys");
   if (key_mask) context.bias = masked_causal_bias(*key_mask, embeddings);
   return run(embeddings, rope, context, activations);
 }

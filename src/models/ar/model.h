@@ -62,7 +62,8 @@ struct ArModel {
   std::vector<ArLayer> layers;
   RmsNorm norm;
   Linear lm_head;
-  LayerListener* listener = nullptr;  // of `layers`
+  LayerListener* listener = nullptr;           // of `layers`
+  const SequenceParallel* sequence = nullptr;  // set: what forward is given and gives is this process's part
 
  private:
   at::Tensor run(at::Tensor x, const Rope& rope, const ArContext& context, Activations activations) const;

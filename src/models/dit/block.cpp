@@ -88,17 +88,22 @@ KeyValue DitBlock::keys_and_values(const DitStreams& h, const at::Tensor& e, con
 at::Tensor DitBlock::attend(const at::Tensor& joint, const DitAttention& context, int64_t first_query) const {
   KeyValue kv = project(joint, context.rope);  // (B, G + N, heads, head_dim)
   if (context.written) *context.written = kv;
-  if (context.references) kv = {behind(context.references->k, kv.k), behind(context.references->v, kv.v)};
+  const auto heads_of = [&](const at::Tensor& x) { return context.sequence ? context.sequence->to_heads(x) : x; };
+  kv = {heads_of(kv.k), heads_of(kv.v)};
+  if (context.references) {
+    kv = {behind(heads_of(context.references->k), kv.k), behind(heads_of(context.references->v), kv.v)};
+  }
 
   const int64_t queries = joint.size(1) - first_query;
   const DitRope turn = {context.rope.cos.narrow(0, first_query, queries),
                         context.rope.sin.narrow(0, first_query, queries)};
   const at::Tensor q =
-      normed_heads(to_q, joint.narrow(1, first_query, queries), turn);  // (B, queries, heads, head_dim)
+      heads_of(normed_heads(to_q, joint.narrow(1, first_query, queries), turn));  // (B, queries, heads, head_dim)
   kernels::AttentionOptions options;
   if (context.key_bias.defined()) options.bias = context.key_bias;
   const at::Tensor mixed = kernels::attention(q.transpose(1, 2), kv.k.transpose(1, 2), kv.v.transpose(1, 2), options);
-  return to_out(mixed.transpose(1, 2).flatten(2));
+  const at::Tensor by_token = mixed.transpose(1, 2);
+  return to_out((context.sequence ? context.sequence->to_tokens(by_token) : by_token).flatten(2));
 }
 
 DitStreams DitBlock::operator()(const DitStreams& h, const at::Tensor& e, const DitAttention& context,
@@ -126,14 +131,15 @@ DitStreams DitBlock::run(const DitStreams& h, const at::Tensor& e, const DitAtte
   if (activations == Activations::keep) return (*this)(h, e, context, output);
   std::vector<at::Tensor> inputs = {h.image, h.glyphs, e};
   if (context.references) inputs.insert(inputs.end(), {context.references->k, context.references->v});
-  const Block block = [this, rope = context.rope, key_bias = context.key_bias, output,
+  const Block block = [this, rope = context.rope, key_bias = context.key_bias, sequence = context.sequence, output,
                        writes = context.written != nullptr](const std::vector<at::Tensor>& in) {
     const KeyValue references = in.size() > 3 ? KeyValue{in[3], in[4]} : KeyValue{};
     KeyValue written;
     const DitAttention again = {.rope = rope,
                                 .key_bias = key_bias,
                                 .references = in.size() > 3 ? &references : nullptr,
-                                .written = writes ? &written : nullptr};
+                                .written = writes ? &written : nullptr,
+                                .sequence = sequence};
     const DitStreams next = (*this)({in[0], in[1]}, in[2], again, output);
     std::vector<at::Tensor> out = {next.image};
     if (output == GlyphOutput::keep) out.push_back(next.glyphs);

@@ -9,6 +9,7 @@
 #include "models/dit/rope.h"
 #include "models/layers/layers.h"
 #include "models/layers/recompute.h"
+#include "models/layers/sequence_parallel.h"
 
 namespace glmimage {
 
@@ -43,6 +44,8 @@ struct DitAttention {
   at::Tensor key_bias;  // (B, 1, 1, S + G + N), -inf at keys that are padding; undefined: every key counts
   const KeyValue* references = nullptr;  // read: S more keys and values in front, (1 or B, S, heads, head_dim)
   KeyValue* written = nullptr;           // write: receives this pass's keys and values
+  // Set: streams, rope, references and what is written are those of this process's tokens; key_bias is of all.
+  const SequenceParallel* sequence = nullptr;
 };
 
 // What becomes of the glyph stream after a block. Nobody reads the last block's.

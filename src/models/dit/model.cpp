@@ -13,6 +13,7 @@
 #include "core/weight_files.h"
 #include "kernels/modulation.h"
 #include "models/dit/init.h"
+#include "models/dit/sequence.h"
 #include "models/layers/device_form.h"
 
 namespace glmimage {
@@ -86,8 +87,9 @@ at::Tensor DitModel::patchify(const at::Tensor& latents) const {
   return latents.unflatten(3, {-1, p}).unflatten(2, {-1, p}).permute({0, 2, 4, 1, 3, 5}).flatten(3).flatten(1, 2);
 }
 
-DitPrepared DitModel::prepare(const DitInput& in) const {
-  check(in, config);
+DitPrepared DitModel::prepare(const DitInput& whole) const {
+  check(whole, config);
+  const DitInput in = sequence ? own_tokens(whole, *sequence) : whole;
   const int64_t p = config.patch_size;
   DitPrepared out;
   out.grid = {in.latents.size(2) / p, in.latents.size(3) / p};
@@ -104,7 +106,8 @@ DitPrepared DitModel::prepare(const DitInput& in) const {
   }
   out.prior = prior_projector(rows);  // a dropped prior still adds its biases' constant
   out.size = time_condition_embed.embed_size(in.target_size, in.crop);
-  out.rope = dit_rope(out.grid, config.head_dim, g, device());
+  out.rope = sequence ? own_rope(out.grid, config.head_dim, g * sequence->size(), device(), *sequence)
+                      : dit_rope(out.grid, config.head_dim, g, device());
   return out;
 }
 
@@ -113,7 +116,8 @@ at::Tensor DitModel::conditioning(const at::Tensor& timestep, const DitPrepared&
 }
 
 DitStreams DitModel::embed(const at::Tensor& latents, const DitPrepared& prepared) const {
-  const at::Tensor image = image_projector(patchify(latents.to(dtype()))) + prepared.prior;  // (B, N, D)
+  const at::Tensor all = patchify(latents.to(dtype())), patches = sequence ? sequence->own_part(all, 1) : all;
+  const at::Tensor image = image_projector(patches) + prepared.prior;  // (B, N, D)
   return {image, prepared.glyphs.expand({image.size(0), -1, -1})};
 }
 
@@ -121,12 +125,17 @@ DitStreams DitModel::embed(const at::Tensor& latents, const DitPrepared& prepare
 at::Tensor DitModel::key_bias(const DitPrepared& prepared, const ReferenceCache* references, int64_t batch) const {
   const bool masked_references = references && references->mask.defined();
   if (!prepared.glyph_mask.defined() && !masked_references) return {};
+  // Of several processes each brings its part of the references, of the glyphs and of the image.
+  const int64_t processes = sequence ? sequence->size() : 1, glyphs = prepared.glyphs.size(1);
+  const at::Tensor mask = prepared.glyph_mask;
   std::vector<at::Tensor> parts;
-  if (references) {
+  for (int64_t r = 0; references && r < processes; ++r) {
     parts.push_back(key_mask(references->mask, batch, references->tokens(), device()));
   }
-  parts.push_back(key_mask(prepared.glyph_mask, batch, prepared.glyphs.size(1), device()));
-  parts.push_back(key_mask({}, batch, prepared.grid.count(), device()));
+  for (int64_t r = 0; r < processes; ++r) {
+    parts.push_back(key_mask(mask.defined() ? mask.narrow(1, r * glyphs, glyphs) : mask, batch, glyphs, device()));
+    parts.push_back(key_mask({}, batch, prepared.grid.count() / processes, device()));
+  }
   const at::Tensor padding = at::cat(parts, 1).logical_not();  // (batch, S + G + N)
   const auto options = image_projector.bias.options().requires_grad(false);
   return at::zeros(padding.sizes(), options)
@@ -137,7 +146,8 @@ at::Tensor DitModel::key_bias(const DitPrepared& prepared, const ReferenceCache*
 
 at::Tensor DitModel::finish(const at::Tensor& image, const at::Tensor& e, Grid grid) const {
   const std::vector<at::Tensor> m = norm_out(e).unsqueeze(1).chunk(2, -1);  // scale, then shift: (B, 1, D) each
-  const at::Tensor patches = proj_out(kernels::modulated_norm({image, m[1], m[0]}, kNormEps));  // (B, N, C·p²)
+  at::Tensor patches = proj_out(kernels::modulated_norm({image, m[1], m[0]}, kNormEps));  // (B, N, C·p²)
+  if (sequence) patches = sequence->gather_tokens(patches);
   const int64_t p = config.patch_size;
   return patches.unflatten(2, {-1, p, p})
       .unflatten(1, {grid.height, grid.width})  // (B, h, w, C, p, p)
@@ -157,7 +167,8 @@ at::Tensor DitModel::step(const at::Tensor& latents, const at::Tensor& timestep,
   }
   const at::Tensor e = conditioning(timestep, prepared);  // (B or 1, T)
   DitStreams h = embed(latents, prepared);
-  DitAttention context = {.rope = prepared.rope, .key_bias = key_bias(prepared, references, batch)};
+  DitAttention context = {
+      .rope = prepared.rope, .key_bias = key_bias(prepared, references, batch), .sequence = sequence};
   for (size_t i = 0; i < transformer_blocks.size(); ++i) {
     if (options.blocks) {
       const at::Tensor rest = options.blocks->shortcut(static_cast<int64_t>(i), h.image);  // (B, N, D) or undefined
@@ -182,7 +193,8 @@ void DitModel::write_references(const DitInput& input, ReferenceCache& reference
   const DitPrepared prepared = prepare(input);
   const at::Tensor e = conditioning(input.timestep, prepared);
   DitStreams h = embed(input.latents, prepared);
-  DitAttention context = {.rope = prepared.rope, .key_bias = key_bias(prepared, nullptr, input.latents.size(0))};
+  DitAttention context = {
+      .rope = prepared.rope, .key_bias = key_bias(prepared, nullptr, input.latents.size(0)), .sequence = sequence};
   std::vector<KeyValue> pass(transformer_blocks.size());
   for (size_t i = 0; i + 1 < transformer_blocks.size(); ++i) {
     const LayerTurn turn(listener, i);

@@ -15,6 +15,7 @@
 #include "models/dit/rope.h"
 #include "models/layers/layer_turn.h"
 #include "models/layers/recompute.h"
+#include "models/layers/sequence_parallel.h"
 #include "models/tokens.h"
 
 namespace glmimage {
@@ -97,6 +98,9 @@ struct DitModel {
   Linear norm_out;  // "norm_out.linear"
   Linear proj_out;
   LayerListener* listener = nullptr;  // of `transformer_blocks`
+  // Set: this process computes its part of the tokens (prepared passes and references hold that part); what goes in and
+  // comes out of forward is whole. Throws ErrorKind::usage for pictures whose tokens cannot be divided.
+  const SequenceParallel* sequence = nullptr;
 
  private:
   at::Tensor patchify(const at::Tensor& latents) const;

@@ -62,6 +62,8 @@ void add_optimiser_fields(FieldList& list, AdamWOptions& o) {
 
 void add_distributed_fields(FieldList& list, DistributedSettings& d) {
   list.add_choice("distributed.sharding", d.sharding, "among processes: none, zero1, zero2 or zero3");
+  list.add("distributed.sequence_parallel", d.sequence_parallel,
+           "processes that share the tokens of a pass (Ulysses); their number is a multiple of it", 1, 1024);
   list.add("distributed.bucket_mib", d.bucket_mib, "MiB of gradients that are sent together", 0.001, 4096);
   list.add("distributed.timeout", d.timeout, "seconds until a process that does not answer ends the run", 1, 1e6);
 }
@@ -176,6 +178,15 @@ void TrainConfig::check() const {
   if (recompute && stage == "vae") {
     fail(ErrorKind::usage, "recompute is on, and stage vae has no blocks that could be computed again");
   }
+  const int64_t sharing = distributed.sequence_parallel;
+  if (sharing > 1 && stage != "dit" && stage != "ar") {
+    fail(ErrorKind::usage, "distributed.sequence_parallel is ", sharing, ", and stage ", stage,
+         " has no long sequences to divide; dit and ar have");
+  }
+  if (sharing > 1 && sample_every > 0) {
+    fail(ErrorKind::usage, "sample_every draws pictures with whole sequences, and distributed.sequence_parallel is ",
+         sharing, ": draw them with `generate` from a saved checkpoint");
+  }
   if (data.empty()) fail(ErrorKind::usage, "there is no data: --data SRC");
 }
 
@@ -198,6 +209,7 @@ std::vector<std::string> settings_that_differ(TrainConfig a, TrainConfig b) {
                                              "final_rate",
                                              "recompute",
                                              "distributed.sharding",
+                                             "distributed.sequence_parallel",
                                              "distributed.bucket_mib",
                                              "distributed.timeout"};
   const FieldList left = a.fields(), right = b.fields();

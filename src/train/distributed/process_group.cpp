@@ -63,12 +63,35 @@ struct ProcessGroup::Backends {
 
 std::shared_ptr<ProcessGroup> ProcessGroup::open(const Launch& launch, const Options& options) {
   std::shared_ptr<ProcessGroup> group(new ProcessGroup);
-  group->rank_ = launch.rank;
-  group->size_ = launch.size;
-  group->timeout_ = options.timeout;
   group->backends_ = std::make_unique<Backends>();
-  Backends& backends = *group->backends_;
-  backends.store = open_store(launch, options.timeout);
+  group->backends_->store = open_store(launch, options.timeout);
+  group->connect(launch, options);
+  return group;
+}
+
+std::shared_ptr<ProcessGroup> ProcessGroup::neighbours(int64_t count) const {
+  if (count < 1 || size_ % count != 0) {
+    fail(ErrorKind::usage, "groups of ", count, " processes cannot be made of ", size_);
+  }
+  Launch launch = launch_;
+  launch.rank = rank_ % count;
+  launch.size = count;
+  std::shared_ptr<ProcessGroup> group(new ProcessGroup);
+  group->backends_ = std::make_unique<Backends>();
+  group->backends_->store =
+      c10::make_intrusive<c10d::PrefixStore>(concat("neighbours-", count, "/", rank_ / count), backends_->store);
+  group->connect(launch, options_);
+  return group;
+}
+
+// Every process with every other, over the store.
+void ProcessGroup::connect(const Launch& launch, const Options& options) {
+  launch_ = launch;
+  options_ = options;
+  rank_ = launch.rank;
+  size_ = launch.size;
+  timeout_ = options.timeout;
+  Backends& backends = *backends_;
   try {
     backends.host = open_gloo(c10::make_intrusive<c10d::PrefixStore>("host", backends.store), launch, options.timeout);
   } catch (const Error&) {
@@ -83,7 +106,6 @@ std::shared_ptr<ProcessGroup> ProcessGroup::open(const Launch& launch, const Opt
                                    .device_index = options.device.index(),
                                    .timeout_ms = options.timeout.count()});
   }
-  return group;
 }
 
 ProcessGroup::~ProcessGroup() = default;
@@ -110,6 +132,14 @@ Pending ProcessGroup::all_reduce(at::Tensor tensor, const char* what) {
   return start(tensor, what, [&](c10d::Backend& backend) {
     std::vector<at::Tensor> tensors = {tensor};
     return backend.allreduce(tensors);
+  });
+}
+
+Pending ProcessGroup::all_to_all(at::Tensor output, at::Tensor input, const char* what) {
+  bytes_sent_ += (size_ - 1) * static_cast<int64_t>(input.nbytes()) / size_;
+  return start(input, what, [&](c10d::Backend& backend) {
+    std::vector<int64_t> equal;
+    return backend.alltoall_base(output, input, equal, equal);
   });
 }
 

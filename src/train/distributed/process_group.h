@@ -56,7 +56,12 @@ class ProcessGroup {
   Pending all_reduce(at::Tensor tensor, const char* what);                           // the sum, in place
   Pending reduce_scatter(at::Tensor output, at::Tensor input, const char* what);     // (n) <- sum of (size·n)
   Pending all_gather(at::Tensor output, const at::Tensor& input, const char* what);  // (size·n) <- (n)
+  Pending all_to_all(at::Tensor output, at::Tensor input, const char* what);         // part r to rank r, from each
   // reduce_scatter's output and all_gather's input may be the rank's own part of the other.
+
+  // The group of this rank and its neighbours: `count` ranks from a multiple of it on, which divides the size. All
+  // ranks together. Throws ErrorKind::usage where it does not.
+  std::shared_ptr<ProcessGroup> neighbours(int64_t count) const;
 
   // What every rank says, by rank; texts may differ in length.
   std::vector<std::string> all_gather_text(const std::string& text, const char* what);
@@ -76,10 +81,13 @@ class ProcessGroup {
  private:
   struct Backends;
   ProcessGroup() = default;
+  void connect(const Launch& launch, const Options& options);
   template <typename Start>
   Pending start(const at::Tensor& tensor, const char* what, const Start& start);
   Pending exchange_and_add(at::Tensor output, const at::Tensor& input, const char* what);
 
+  Launch launch_;
+  Options options_;
   int64_t rank_ = 0, size_ = 1;
   int64_t bytes_sent_ = 0;
   int64_t waits_ = 0;  // on_first so far

@@ -72,7 +72,9 @@ PlannedMemory memory_of(const PlanOptions& o, const StageCost& cost) {
   } else if (o.sharding == Sharding::zero3) {
     out.exchange = kFloatBytes * std::max(rest, 2 * layer);
   }
-  out.activations = o.micro_batch * cost.activation_bytes(o.recompute) / o.sequence_parallel;
+  // What lies behind the layers is made of all tokens, on every device that shares them.
+  const int64_t whole = o.sequence_parallel > 1 ? cost.late_bytes : 0;
+  out.activations = o.micro_batch * (cost.activation_bytes(o.recompute) / o.sequence_parallel + whole);
   out.limit = static_cast<int64_t>(o.memory_share * static_cast<double>(o.device.memory_bytes));
   return out;
 }

@@ -6,6 +6,7 @@
 #include "core/rng.h"
 #include "pipeline/prior.h"
 #include "train/data/content_hash.h"
+#include "train/distributed/sequence_parallel.h"
 #include "train/random.h"
 #include "train/run.h"
 #include "train/stages/ar_sequences.h"
@@ -86,7 +87,10 @@ void train_ar(const StageOptions& options) {
   }
   Foundations foundations = foundations_of(options, "vision_language_encoder", {{"tokenizer", tokens->key()}});
   check_foundations(beginning, foundations);
+  const std::unique_ptr<SequenceGroup> sequence = share_sequences(
+      options.group, config.distributed.sequence_parallel, {preset.ar.heads, preset.ar.kv_heads, "language model"});
   const std::unique_ptr<StartedLanguageModel> started = start(options, beginning, preset, data, foundations);
+  started->model.sequence = sequence.get();
   ArModel& model = started->model;
   const EncodedData encoded(data, std::move(tokens), nullptr, encoded_options(options));
   if (!everywhere(options, encoded.complete())) return;

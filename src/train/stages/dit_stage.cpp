@@ -1,5 +1,6 @@
 #include "core/error.h"
 #include "core/rng.h"
+#include "train/distributed/sequence_parallel.h"
 #include "train/losses/flow_loss.h"
 #include "train/random.h"
 #include "train/run.h"
@@ -51,7 +52,10 @@ void train_dit(const StageOptions& options) {
       foundations_of(options, "transformer", {{"tokenizer", tokens->key()}, {"vae", vae.key()}});
   check_foundations(beginning, foundations);
   check_references(options, data);
+  const std::unique_ptr<SequenceGroup> sequence = share_sequences(options.group, config.distributed.sequence_parallel,
+                                                                  {preset.dit.heads, preset.dit.heads, "transformer"});
   const std::unique_ptr<StartedFlowModel> started = start_flow_model(options, preset);
+  started->model.dit.sequence = sequence.get();
   const EncodedData encoded(data, std::move(tokens), std::move(latents), encoded_options(options));
   if (!everywhere(options, encoded.complete())) return;
 

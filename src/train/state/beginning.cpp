@@ -92,16 +92,22 @@ fs::path choose(const StageOptions& options) {
 }
 
 // The passes of an update are dealt out to the processes, as many to each.
-void check_processes(const TrainConfig& config, int64_t processes) {
+void check_processes(const TrainConfig& config, int64_t all_processes) {
   static const std::set<std::string> dealt = {"vae", "tokenizer", "dit", "ar"};
   if (!dealt.contains(config.stage)) {
-    fail(ErrorKind::usage, "stage ", config.stage, " is trained by one process, and ", processes,
+    fail(ErrorKind::usage, "stage ", config.stage, " is trained by one process, and ", all_processes,
          " were started: only vae, tokenizer, dit and ar deal out their passes");
   }
+  const int64_t sharing = config.distributed.sequence_parallel;
+  if (all_processes % sharing != 0) {
+    fail(ErrorKind::usage, "distributed.sequence_parallel=", sharing, " does not divide the ", all_processes,
+         " processes");
+  }
+  const int64_t processes = all_processes / sharing;  // those that share a pass's tokens count as one
   if (config.accumulate % processes == 0) return;
   const int64_t all = config.batch * config.accumulate;
-  fail(ErrorKind::usage, processes, " processes share the passes of an update, and accumulate is ", config.accumulate,
-       ": give a multiple of ", processes,
+  fail(ErrorKind::usage, processes, sharing > 1 ? " groups of processes" : " processes",
+       " share the passes of an update, and accumulate is ", config.accumulate, ": give a multiple of ", processes,
        all % processes == 0
            ? concat(", like batch=", all / processes, " accumulate=", processes, " for updates as large as now")
            : "");

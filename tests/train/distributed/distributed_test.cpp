@@ -88,6 +88,43 @@ fs::path DistributedTest::root_;
 
 TEST(Collectives, GiveWhatTheirNamesSayAndSendTheBytesThatAreCounted) { run_ranks(3, "Collectives", true); }
 
+TEST(SequenceParallelism, GivesTheLossAndTheGradientsOfOneProcess) {
+  for (const int ranks : {2, 4}) {
+    run_ranks(ranks, "SequencesOfTheTransformer", true);
+    run_ranks(ranks, "SequencesOfTheLanguageModel", true);
+  }
+  run_ranks(4, "Neighbours", true);
+}
+
+// Four processes as two groups of two: tokens are shared in a group, passes are dealt out to the groups.
+TEST_F(DistributedTest, TrainsLongSequencesAsOneProcessDoes) {
+  std::vector<StageOptions> all;
+  const std::vector<std::string> shardings = soak() ? kShardings : std::vector<std::string>{"zero2"};
+  for (const std::string stage : {"dit", "ar"}) {
+    train_stage(run(stage, stage + "-whole", 3));
+    for (const std::string& sharding : shardings) {
+      all.push_back(sharded(sharding, stage, stage + "-divided-" + sharding, 3));
+      all.back().config.distributed.sequence_parallel = 2;
+    }
+  }
+  run_ranks(4, "Train", runs(all));
+  for (const std::string stage : {"dit", "ar"}) {
+    for (const std::string& sharding : shardings) {
+      EXPECT_LE(difference(newest(root_ / (stage + "-divided-" + sharding)), newest(root_ / (stage + "-whole"))), 1e-5)
+          << stage << " " << sharding;
+    }
+  }
+}
+
+TEST_F(DistributedTest, RefusesSequencesThatCannotBeDivided) {
+  StageOptions alone = run("dit", "alone-divided", 1);
+  alone.config.distributed.sequence_parallel = 2;
+  EXPECT_THAT(message_of([&] { train_stage(alone); }, ErrorKind::usage), HasSubstr("sequence_parallel=2"));
+  TrainConfig config = TrainConfig::of_stage("vae");
+  config.distributed.sequence_parallel = 2;
+  EXPECT_THAT(message_of([&] { config.check(); }, ErrorKind::usage), HasSubstr("stage vae"));
+}
+
 TEST_F(DistributedTest, TrainsWhatOneProcessTrains) {
   const int64_t steps = soak() ? 50 : 3;
   const std::vector<std::string> stages = {"dit", "ar"};

@@ -5,23 +5,36 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/randint.h>
+#include <ATen/ops/randn.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <arpa/inet.h>
 #include <dirent.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <memory>
 
 #include "core/error.h"
 #include "core/launch.h"
+#include "core/rng.h"
+#include "models/ar/model.h"
+#include "models/dit/model.h"
+#include "support/error_of.h"
 #include "train/distributed/process_group.h"
 #include "train/distributed/ranks.h"
+#include "train/distributed/sequence_parallel.h"
 #include "train/distributed/toy.h"
+#include "train/losses/ar_loss.h"
+#include "train/presets.h"
 
 namespace glmimage::train {
 namespace {
@@ -163,6 +176,159 @@ TEST_F(DistributedWorker, Collectives) {
   expect_right_results(group);
   expect_counted_bytes(group);
   expect_refusal_of_other_stages(group);
+}
+
+// The same loss twice, by this process alone and by all together: the loss, and the mean of the gradients over the
+// processes, must be those of one.
+void expect_same(ProcessGroup& group, const ParameterList& list, const std::function<at::Tensor()>& alone,
+                 const std::function<at::Tensor()>& together) {
+  const auto run = [&](const std::function<at::Tensor()>& loss) {
+    for (const Parameter& p : list) p.tensor->mutable_grad() = at::Tensor();
+    const at::Tensor value = loss();
+    value.backward();
+    std::vector<at::Tensor> out = {value.detach()};
+    for (const Parameter& p : list) out.push_back(p.tensor->grad().defined() ? p.tensor->grad().clone() : at::Tensor());
+    return out;
+  };
+  const std::vector<at::Tensor> expected = run(alone), got = run(together);
+  EXPECT_NEAR(got[0].item<double>(), expected[0].item<double>(), 1e-6 * std::abs(expected[0].item<double>()));
+  double squared = 0, norm = 0;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const at::Tensor& one = expected[i + 1];
+    at::Tensor sum = got[i + 1].defined() ? got[i + 1].contiguous() : at::zeros_like(*list[i].tensor);
+    group.all_reduce(sum, "test").wait();
+    const at::Tensor mean = sum / static_cast<double>(group.size());
+    const at::Tensor reference = one.defined() ? one : at::zeros_like(mean);
+    squared += (mean - reference).to(at::kDouble).square().sum().item<double>();
+    norm += reference.to(at::kDouble).square().sum().item<double>();
+  }
+  EXPECT_GT(norm, 0);
+  EXPECT_LE(std::sqrt(squared / norm), 1e-5);
+}
+
+ParameterList started(ParameterList list) {
+  init_parameters(list, make_generator(1));
+  at::Generator noise = make_generator(9);
+  for (const Parameter& p : list) {  // modulations of nothing would hide everything
+    *p.tensor = (*p.tensor + 0.02 * at::randn(p.tensor->sizes(), noise, at::kFloat)).requires_grad_(true);
+  }
+  return list;
+}
+
+// Glyphs that do not divide, that are padding, or none; with references and without; kept and computed again.
+TEST_F(DistributedWorker, SequencesOfTheTransformer) {
+  const auto group = meet(60);
+  Preset preset = find_preset("tiny");
+  preset.dit.heads = 4;
+  preset.dit.layers = 2;
+  DitModel model(preset.dit);
+  ParameterList list;
+  model.list(list);
+  list = started(list);
+  const auto sequence = share_sequences(group, group->size(), {4, 4, "transformer"});
+  const auto input = [&](int64_t glyphs, uint64_t seed) -> DitInput {
+    const auto drawn = [&](std::vector<int64_t> shape) { return at::randn(shape, make_generator(seed), at::kFloat); };
+    at::Tensor mask;
+    if (glyphs > 2) (mask = at::ones({2, glyphs}, at::kBool))[1][glyphs - 1] = false;
+    return {.latents = drawn({2, preset.dit.in_channels, 8, 16}),
+            .glyphs = drawn({2, glyphs, preset.dit.text_dim}),
+            .glyph_mask = mask,
+            .prior_ids = at::randint(preset.dit.codes, {2, 32}, make_generator(seed), at::kLong),
+            .prior_drop = at::zeros({2}, at::kBool),
+            .timestep = at::full({2}, 500.0, at::kFloat),
+            .target_size = at::full({2, 2}, 64.0, at::kFloat),
+            .crop = at::zeros({2, 2}, at::kFloat)};
+  };
+  for (const int64_t glyphs : {0, 3, 8}) {
+    for (const bool referring : {false, true}) {
+      for (const Activations activations : {Activations::keep, Activations::recompute}) {
+        SCOPED_TRACE(concat(glyphs, " glyphs", referring ? ", references" : ""));
+        const auto loss = [&](const SequenceParallel* by) {
+          model.sequence = by;
+          ReferenceCache cache;
+          if (referring) {
+            model.write_references(input(0, 5), cache, activations);
+            cache.mask = at::ones({2, cache.tokens()}, at::kBool);
+            cache.mask[0].fill_(false);
+          }
+          return model.forward(input(glyphs, 3), referring ? &cache : nullptr, activations).square().mean();
+        };
+        expect_same(
+            *group, list, [&] { return loss(nullptr); }, [&] { return loss(sequence.get()); });
+      }
+    }
+  }
+  model.sequence = sequence.get();
+  DitInput odd = input(0, 3);
+  odd.latents = at::zeros({1, preset.dit.in_channels, 2, 6});
+  odd.prior_ids = at::zeros({1, 3}, at::kLong);
+  EXPECT_THAT(test::error_of(ErrorKind::usage, [&] { model.forward(odd); }), testing::HasSubstr("3 image tokens"));
+  EXPECT_THAT(test::error_of(ErrorKind::usage,
+                             [&] {
+                               share_sequences(group, group->size(), {3, 3, "toy"});
+                             }),
+              testing::HasSubstr("does not divide the 3 heads of the toy"));
+  EXPECT_THAT(test::error_of(ErrorKind::usage,
+                             [&] {
+                               share_sequences(nullptr, 2, {4, 4, "toy"});
+                             }),
+              testing::HasSubstr("trains alone"));
+  group->agree("", "test");
+}
+
+// Sequences whose tokens do not divide; fewer KV heads than processes, as many, and more.
+TEST_F(DistributedWorker, SequencesOfTheLanguageModel) {
+  const auto group = meet(60);
+  for (const int64_t kv_heads : {1, 2, 4}) {
+    Preset preset = find_preset("tiny");
+    preset.ar.heads = 4;
+    preset.ar.head_dim = 16;
+    preset.ar.kv_heads = kv_heads;
+    preset.ar.layers = 2;
+    preset.ar.vocab_size = 300;
+    ArModel model(preset.ar);
+    ParameterList list;
+    model.list(list);
+    list = started(list);
+    const auto sequence = share_sequences(group, group->size(), {4, kv_heads, "language model"});
+    SequenceBatch batch;
+    batch.ids = at::randint(300, {2, 21}, make_generator(3), at::kLong);
+    batch.positions = at::arange(21, at::kLong).expand({3, 2, 21});
+    batch.targets = at::full({2, 21}, -100, at::kLong);
+    batch.targets.narrow(1, 9, 12).copy_(
+        at::randint(preset.ar.visual_vocab_size, {2, 12}, make_generator(4), at::kLong));
+    for (const Activations activations : {Activations::keep, Activations::recompute}) {
+      SCOPED_TRACE(concat(kv_heads, " KV heads"));
+      const auto loss = [&](const SequenceParallel* by) {
+        model.sequence = by;
+        return sequence_loss(model, batch, activations);
+      };
+      expect_same(
+          *group, list, [&] { return loss(nullptr); }, [&] { return loss(sequence.get()); });
+    }
+  }
+  group->agree("", "test");
+}
+
+// Two groups of two: neighbours meet, and the bytes of an exchange are counted.
+TEST_F(DistributedWorker, Neighbours) {
+  const auto group = meet(20);
+  const auto two = group->neighbours(2);
+  EXPECT_EQ(two->rank(), group->rank() % 2);
+  EXPECT_EQ(two->size(), 2);
+  const double mine = static_cast<double>(group->rank());
+  at::Tensor sum = at::full({3}, mine);
+  two->all_reduce(sum, "test").wait();
+  const double base = static_cast<double>(group->rank() / 2 * 2);
+  EXPECT_EQ(sum[0].item<double>(), 2 * base + 1);
+  at::Tensor sent = at::full({4}, mine), received = at::zeros({4});
+  const int64_t before = two->bytes_sent();
+  two->all_to_all(received, sent, "test").wait();
+  EXPECT_EQ(two->bytes_sent() - before, 8);
+  EXPECT_EQ(received[0].item<double>(), base);
+  EXPECT_EQ(received[3].item<double>(), base + 1);
+  EXPECT_THAT(test::error_of(ErrorKind::usage, [&] { group->neighbours(3); }), testing::HasSubstr("groups of 3"));
+  group->agree("", "test");
 }
 
 }  // namespace
