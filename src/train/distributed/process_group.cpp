@@ -57,6 +57,7 @@ void Pending::wait() {
 struct ProcessGroup::Backends {
   c10::intrusive_ptr<c10d::Store> store;
   c10::intrusive_ptr<c10d::Backend> host, device;  // device: of accelerators alone
+  int64_t groups_of_neighbours = 0;                // made so far: each meets under names of its own
 
   c10d::Backend& of(const at::Tensor& tensor) const { return tensor.is_cpu() ? *host : *device; }
 };
@@ -78,8 +79,8 @@ std::shared_ptr<ProcessGroup> ProcessGroup::neighbours(int64_t count) const {
   launch.size = count;
   std::shared_ptr<ProcessGroup> group(new ProcessGroup);
   group->backends_ = std::make_unique<Backends>();
-  group->backends_->store =
-      c10::make_intrusive<c10d::PrefixStore>(concat("neighbours-", count, "/", rank_ / count), backends_->store);
+  group->backends_->store = c10::make_intrusive<c10d::PrefixStore>(
+      concat("neighbours-", backends_->groups_of_neighbours++, "/", rank_ / count), backends_->store);
   group->connect(launch, options_);
   return group;
 }
