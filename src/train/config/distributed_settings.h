@@ -23,8 +23,8 @@ struct EnumNames<Sharding> {
 struct DistributedSettings {
   Sharding sharding = Sharding::none;
   int64_t sequence_parallel = 1;  // processes that share the tokens of a pass; stages dit and ar
-  double bucket_mib = 25;  // gradients of about so much are sent together
-  double timeout = 600;    // seconds until a process that does not answer ends the run
+  double bucket_mib = 25;         // gradients of about so much are sent together
+  double timeout = 600;           // seconds until a process that does not answer ends the run
 };
 
 }  // namespace glmimage::train
