@@ -20,8 +20,8 @@ Anchor::Anchor(const StageOptions& options, const Beginning& beginning, const Pr
 
 void Anchor::begin(const Run& run) {
   if (!encoded_) return;
-  batches_.reset(new Prefetch<EncodedBatch>(
-      run.prefetch<EncodedBatch>([this](int64_t pass) { return encoded_->batch(pass); })));
+  batches_.reset(
+      new Prefetch<EncodedBatch>(run.prefetch<EncodedBatch>([this](int64_t pass) { return encoded_->batch(pass); })));
 }
 
 void Anchor::add_to(Pass& pass, const FlowModel& model, int64_t number) {
