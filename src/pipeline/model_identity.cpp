@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/json.h"
 #include "core/part_file.h"
 #include "core/safetensors.h"
 #include "core/sha256.h"
@@ -63,10 +64,24 @@ std::string own_name(const fs::path& path) {
 
 }  // namespace
 
-ModelIdentity identify_model(const fs::path& folder) {
+void check_checkpoint(const fs::path& folder) {
   if (!fs::is_directory(folder)) {
     fail(ErrorKind::checkpoint, folder.string(), ": there is no such folder; --model names the folder of a checkpoint");
   }
+  const JsonObject index = JsonObject::open(folder / "model_index.json");
+  const std::string name = index.text("_class_name");
+  if (name != "GlmImagePipeline")
+    index.reject("_class_name", concat("is '", name, "'; this program draws with GlmImagePipeline"));
+  for (const char* part : kParts) {
+    if (!fs::is_directory(folder / part)) {
+      fail(ErrorKind::checkpoint, (folder / part).string(),
+           ": this part of the checkpoint is missing; an incomplete download?");
+    }
+  }
+}
+
+ModelIdentity identify_model(const fs::path& folder) {
+  check_checkpoint(folder);
   Sha256 hash;
   for (const char* part : kParts) {
     for (const fs::path& file : files_of(folder / part)) {

@@ -14,6 +14,10 @@ struct ModelIdentity {
   bool operator==(const ModelIdentity&) const = default;
 };
 
+// The folder must be a GLM-Image checkpoint with all its parts; another model is refused by its own name. Throws
+// ErrorKind::checkpoint.
+void check_checkpoint(const std::filesystem::path& folder);
+
 // Of a checkpoint: its configurations and tokenizers whole, of its weights the headers and up to 1 KiB of every tensor,
 // out of its middle. Reads a few megabytes, so it may be asked for on every start; two checkpoints with the same hash
 // differ in no tensor's middle. Throws ErrorKind::checkpoint.

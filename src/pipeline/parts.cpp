@@ -8,6 +8,7 @@
 #include "core/memory.h"
 #include "pipeline/adapters.h"
 #include "pipeline/forecast.h"
+#include "pipeline/model_identity.h"
 #include "pipeline/prior.h"
 
 namespace glmimage {
@@ -16,24 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int64_t kLoadSteps = 5;
-
-// The folder must be a GLM-Image checkpoint; another model is refused by its own name.
-void check_model_index(const fs::path& folder) {
-  if (!fs::is_directory(folder)) {
-    fail(ErrorKind::checkpoint, folder.string(), ": there is no such folder; --model names the folder of a checkpoint");
-  }
-  const JsonObject index = JsonObject::open(folder / "model_index.json");
-  const std::string name = index.text("_class_name");
-  if (name != "GlmImagePipeline")
-    index.reject("_class_name", concat("is '", name, "'; this program draws with GlmImagePipeline"));
-  for (const char* part :
-       {"processor", "tokenizer", "scheduler", "text_encoder", "vision_language_encoder", "transformer", "vae"}) {
-    if (!fs::is_directory(folder / part)) {
-      fail(ErrorKind::checkpoint, (folder / part).string(),
-           ": this part of the checkpoint is missing; an incomplete download?");
-    }
-  }
-}
 
 // All weights, where and as they are to stay.
 Models load_resident(const fs::path& folder, const Placement& placement, const Adapters& adapters, Progress* progress) {
@@ -59,7 +42,7 @@ Models load_resident(const fs::path& folder, const Placement& placement, const A
 
 std::unique_ptr<const Pipeline::Parts> Pipeline::Parts::load(const PipelineOptions& options, Progress* progress) {
   const fs::path& folder = options.model;
-  check_model_index(folder);
+  check_checkpoint(folder);
   Adapters adapters = read_adapters(options.loras, folder);
   step(progress, Stage::load, 0, kLoadSteps);
   Forecast forecast = forecast_memory(options, adapters);

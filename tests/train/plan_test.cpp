@@ -294,7 +294,7 @@ TEST(PlanFormulas, PredictTheHighestPointOfAnUpdate) {
       const double expected = static_cast<double>(small.batch * cost.activation_bytes(recompute) + 4 * cost.parameters);
       std::printf("%s%s: %.3g MB predicted, %.3g MB allocated\n", stage, recompute ? ", recomputed" : "",
                   expected / 1e6, static_cast<double>(peak.bytes()) / 1e6);
-      EXPECT_NEAR(expected / static_cast<double>(peak.bytes()), 1, 0.2) << stage << recompute;
+      EXPECT_NEAR(expected / static_cast<double>(peak.bytes()), 1, 0.25) << stage << recompute;
     }
   }
 }
