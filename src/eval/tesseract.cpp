@@ -1,51 +1,32 @@
 #include "eval/tesseract.h"
 
-#include <dlfcn.h>
 #include <omp.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "core/error.h"
+#include "core/shared_library.h"
 
 namespace glmimage::eval {
 
 // The functions of capi.h that are used, under their names there.
 struct Tesseract::Library {
-  explicit Library(void* handle) : handle(handle) {}
-  ~Library() { ::dlclose(handle); }
-  Library(const Library&) = delete;
-  Library& operator=(const Library&) = delete;
-
-  template <typename Function>
-  bool find(Function*& function, const char* name) {
-    function = reinterpret_cast<Function*>(::dlsym(handle, name));
-    return function != nullptr;
-  }
-  bool find_all() {
-    return find(version, "TessVersion") && find(delete_text, "TessDeleteText") &&
-           find(delete_texts, "TessDeleteTextArray") && find(create, "TessBaseAPICreate") &&
-           find(destroy, "TessBaseAPIDelete") && find(init, "TessBaseAPIInit4") &&
-           find(languages, "TessBaseAPIGetAvailableLanguagesAsVector") && find(set, "TessBaseAPISetVariable") &&
-           find(set_mode, "TessBaseAPISetPageSegMode") && find(set_image, "TessBaseAPISetImage") &&
-           find(text, "TessBaseAPIGetUTF8Text") && find(clear, "TessBaseAPIClear");
-  }
-
-  void* handle;
-  const char* (*version)() = nullptr;
-  void (*delete_text)(const char*) = nullptr;
-  void (*delete_texts)(char**) = nullptr;
-  void* (*create)() = nullptr;
-  void (*destroy)(void*) = nullptr;
+  SharedLibrary library{"libtesseract.so.5", "tesseract-ocr"};
+  const char* (*version)() = library["TessVersion"];
+  void (*delete_text)(const char*) = library["TessDeleteText"];
+  void (*delete_texts)(char**) = library["TessDeleteTextArray"];
+  void* (*create)() = library["TessBaseAPICreate"];
+  void (*destroy)(void*) = library["TessBaseAPIDelete"];
   int (*init)(void*, const char* data, const char* language, int engine, char** configs, int config_count, char** names,
-              char** values, size_t count, int only_non_debug) = nullptr;
-  char** (*languages)(const void*) = nullptr;
-  int (*set)(void*, const char* name, const char* value) = nullptr;
-  void (*set_mode)(void*, int mode) = nullptr;
+              char** values, size_t count, int only_non_debug) = library["TessBaseAPIInit4"];
+  char** (*languages)(const void*) = library["TessBaseAPIGetAvailableLanguagesAsVector"];
+  int (*set)(void*, const char* name, const char* value) = library["TessBaseAPISetVariable"];
+  void (*set_mode)(void*, int mode) = library["TessBaseAPISetPageSegMode"];
   void (*set_image)(void*, const unsigned char* pixels, int width, int height, int bytes_a_pixel,
-                    int bytes_a_line) = nullptr;
-  char* (*text)(void*) = nullptr;
-  void (*clear)(void*) = nullptr;
+                    int bytes_a_line) = library["TessBaseAPISetImage"];
+  char* (*text)(void*) = library["TessBaseAPIGetUTF8Text"];
+  void (*clear)(void*) = library["TessBaseAPIClear"];
 };
 
 namespace {
@@ -113,10 +94,12 @@ Tesseract::~Tesseract() { idle_.clear(); }
 
 std::shared_ptr<Tesseract> Tesseract::open() {
   static const std::shared_ptr<Tesseract> shared = []() -> std::shared_ptr<Tesseract> {
-    void* handle = ::dlopen("libtesseract.so.5", RTLD_NOW | RTLD_LOCAL);
-    if (!handle) return nullptr;
-    auto library = std::make_unique<Library>(handle);
-    if (!library->find_all()) return nullptr;
+    std::unique_ptr<Library> library;
+    try {
+      library = std::make_unique<Library>();
+    } catch (const Error&) {  // not installed, or too old
+      return nullptr;
+    }
     std::shared_ptr<Tesseract> tesseract(new Tesseract(std::move(library)));
     return tesseract->languages().empty() ? nullptr : tesseract;
   }();

@@ -43,6 +43,9 @@ struct Clipped {
 };
 Clipped clipped_objective(const at::Tensor& ratio, const at::Tensor& advantages, double clip);
 
+// Which of the updates that learn from one roll-out.
+enum class Update { first_of_rollout, later };
+
 // Throws ErrorKind::internal unless every ratio is exactly 1: nothing was updated since the roll-out, so another value
 // means that the two probabilities are not of the same thing.
 void expect_on_policy(const at::Tensor& ratio);

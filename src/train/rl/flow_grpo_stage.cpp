@@ -56,8 +56,6 @@ std::vector<ChanceStep> draw(const FlowModel& model, Chunk& chunk, const Painter
   return kept;
 }
 
-enum class Update { first_of_rollout, later };
-
 // The same passes once more, with gradients: the same shapes, and so the same bits.
 Pass learn(const FlowModel& model, const FlowModel* reference, const Chunk& chunk, const std::vector<ChanceStep>& steps,
            const Painter& painter, const TrainConfig& config, Update update) {
@@ -136,7 +134,7 @@ void train_flow_grpo(const StageOptions& options, RlParts parts) {
     }
     for (int64_t update = 0; update < config.rl.updates; ++update) {
       nlohmann::json values = run.update(step + update, [&](int64_t number) {
-        const Chunk& chunk = rollout->chunks[static_cast<size_t>(number - step * config.accumulate)];
+        const Chunk& chunk = rollout->of_pass(number);
         Pass pass = learn(model, reference ? &*reference : nullptr, chunk, kept.at(number), painter, config,
                           update == 0 ? Update::first_of_rollout : Update::later);
         anchor.add_to(pass, model, number);

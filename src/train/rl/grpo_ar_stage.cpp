@@ -58,8 +58,6 @@ SequenceBatch without_ends(SequenceBatch batch, int64_t end_id) {
   return batch;
 }
 
-enum class Update { first_of_rollout, later };
-
 Pass learn(const ArModel& model, const Chunk& chunk, const Written& written, const TrainConfig& config, Update update) {
   const TokenLogProbabilities now = token_log_probabilities(model, written.sequences, activations_of(config));
   const at::Tensor ratio = (now.values - written.log_p).exp();  // (n)
@@ -127,8 +125,8 @@ void train_grpo_ar(const StageOptions& options, RlParts parts) {
     }
     for (int64_t update = 0; update < config.rl.updates; ++update) {
       nlohmann::json values = run.update(step + update, [&](int64_t number) {
-        return learn(model, rollout->chunks[static_cast<size_t>(number - step * config.accumulate)], written.at(number),
-                     config, update == 0 ? Update::first_of_rollout : Update::later);
+        return learn(model, rollout->of_pass(number), written.at(number), config,
+                     update == 0 ? Update::first_of_rollout : Update::later);
       });
       values.update(rollout->values);
       run.log(step + update, std::move(values));

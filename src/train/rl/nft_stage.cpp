@@ -122,7 +122,7 @@ void train_nft(const StageOptions& options, RlParts parts) {
     }
     for (int64_t update = 0; update < config.rl.updates; ++update) {
       nlohmann::json values = run.update(step + update, [&](int64_t number) {
-        const Chunk& chunk = rollout->chunks[static_cast<size_t>(number - step * config.accumulate)];
+        const Chunk& chunk = rollout->of_pass(number);
         const uint64_t seed = derive_seed(config.seed, Stream::noise, static_cast<uint64_t>(number));
         Pass pass =
             learn({model, old, reference ? &*reference : nullptr}, informative(chunk), config, make_generator(seed));

@@ -26,6 +26,9 @@ struct Rollout {
   std::vector<Chunk> chunks;    // in the order in which passes learn from them
   nlohmann::json values =
       nlohmann::json::object();  // for the log: rewards and their spread, seconds of drawing and of judging
+
+  // The chunk that a pass learns from, by the pass's number.
+  const Chunk& of_pass(int64_t pass) const { return chunks[static_cast<size_t>(pass - chunks.front().pass)]; }
 };
 
 // Draws roll-outs. A function of the settings, the step and the weights: a run that goes on draws the same ones.
